@@ -1,0 +1,73 @@
+"""Post-training data from a simulated society: MATRIX and MATRIX-Gen (arXiv 2410.14251) as LangGraph graphs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matrix_graph.config import RunConfig as RunConfig
+    from matrix_graph.context import Context as Context
+    from matrix_graph.context import opened as opened
+    from matrix_graph.errors import CallFailed as CallFailed
+    from matrix_graph.errors import CapReached as CapReached
+    from matrix_graph.errors import InputError as InputError
+    from matrix_graph.errors import MatrixError as MatrixError
+    from matrix_graph.errors import ProviderDown as ProviderDown
+    from matrix_graph.errors import RunPaused as RunPaused
+    from matrix_graph.filtering.contamination import Contamination as Contamination
+    from matrix_graph.filtering.duplicates import ExactDuplicates as ExactDuplicates
+    from matrix_graph.filtering.duplicates import NearDuplicates as NearDuplicates
+    from matrix_graph.filtering.form import Form as Form
+    from matrix_graph.filtering.graph import create_filter as create_filter
+    from matrix_graph.generation.graph import create_generator as create_generator
+    from matrix_graph.generation.requirements import Requirement as Requirement
+    from matrix_graph.memory.episodic import EpisodicMemory as EpisodicMemory
+    from matrix_graph.memory.records import Records as Records
+    from matrix_graph.memory.store import ChromaStore as ChromaStore
+    from matrix_graph.pipeline import create_matrix as create_matrix
+    from matrix_graph.run import RunResult as RunResult
+    from matrix_graph.run import arun as arun
+    from matrix_graph.run import run as run
+    from matrix_graph.schema import Group as Group
+    from matrix_graph.schema import Persona as Persona
+    from matrix_graph.schema import Profile as Profile
+    from matrix_graph.society.graph import create_society as create_society
+    from matrix_graph.society.grouping import form_groups as form_groups
+    from matrix_graph.society.personas import write_personas as write_personas
+    from matrix_graph.society.profiles import load_profiles as load_profiles
+    from matrix_graph.society.profiles import sample_profiles as sample_profiles
+
+_HOMES = {
+    "config": ("RunConfig",),
+    "context": ("Context", "opened"),
+    "errors": ("CallFailed", "CapReached", "InputError", "MatrixError", "ProviderDown", "RunPaused"),
+    "filtering.contamination": ("Contamination",),
+    "filtering.duplicates": ("ExactDuplicates", "NearDuplicates"),
+    "filtering.form": ("Form",),
+    "filtering.graph": ("create_filter",),
+    "generation.graph": ("create_generator",),
+    "generation.requirements": ("Requirement",),
+    "memory.episodic": ("EpisodicMemory",),
+    "memory.records": ("Records",),
+    "memory.store": ("ChromaStore",),
+    "pipeline": ("create_matrix",),
+    "run": ("RunResult", "arun", "run"),
+    "schema": ("Group", "Persona", "Profile"),
+    "society.graph": ("create_society",),
+    "society.grouping": ("form_groups",),
+    "society.personas": ("write_personas",),
+    "society.profiles": ("load_profiles", "sample_profiles"),
+}
+_WHERE = {name: module for module, names in _HOMES.items() for name in names}
+__all__ = sorted(_WHERE)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

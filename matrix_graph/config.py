@@ -1,0 +1,133 @@
+"""Every option of a run, once: the YAML file and the flags are two ways to fill `RunConfig`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from matrix_graph.context import Context
+from matrix_graph.errors import InputError
+from matrix_graph.generation.requirements import KINDS, KindName, Requirement
+from matrix_graph.llm.models import LOCAL
+from matrix_graph.schema import Communication
+
+LOCAL_CONCURRENCY, CONCURRENCY = 8, 16
+LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
+
+
+class RunConfig(BaseModel):
+    """What a run needs to know. Paths are relative to the working directory."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    profiles: Path | None = Field(None, description="JSON Lines of profiles; the shipped synthetic ones by default")
+    agents: int = Field(20, ge=1, le=100_000, description="how many agents live in the society")
+    scenarios: int = Field(12, ge=1, description="how many scenarios to simulate")
+    rows: int = Field(20, ge=1, description="how many rows to keep per kind")
+    kind: tuple[KindName, ...] = Field(("sft",), description=f"kinds of rows: {', '.join(KINDS)}")
+    domain: str | None = Field(None, description="what the rows should be about, in your words; anything by default")
+    model: str = Field(LOCAL, description="'local', or 'openai:NAME' for any server that speaks OpenAI's API")
+    student: str | None = Field(None, description="the model to be tuned, which writes rejected answers; --model by default")
+    embeddings: str = Field(LOCAL, description="'local' or 'openai:NAME'")
+    base_url: str | None = Field(None, description="URL of that server with its /v1, such as http://127.0.0.1:8000/v1")
+    temperature: float | None = Field(None, ge=0, le=2, description="sampling temperature; the provider's own by default")
+    max_tokens: int | None = Field(None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)")
+    communication: Communication = Field("structured", description="structured, or the control arms random and none")
+    group_size: int = Field(5, ge=1, le=10, description="agents per group on average")
+    seed: int = Field(0, ge=0, description="seeds sampling, grouping and the random arm; models sample on their own")
+    concurrency: int | None = Field(None, ge=1, description=f"model calls in flight ({CONCURRENCY}; {LOCAL_CONCURRENCY} for local)")
+    timeout: float = Field(120.0, gt=0, description="seconds per attempt of a model call")
+    max_calls: int | None = Field(None, ge=1, description="pause after so many requests to the model")
+    max_cost: float | None = Field(None, gt=0, description="pause after so many US dollars")
+    price: tuple[float, float] | None = Field(None, description="US dollars per million tokens in,out, if not on the price list")
+    decontaminate: Path | None = Field(None, description="benchmark prompts; rows that share an 8-gram with them go")
+    prompts: Path | None = Field(None, description="folder with your own versions of prompts")
+    out: Path = Field(Path("runs/run"), description="folder for the run")
+    strict: bool = Field(False, description="stop at the first bad profile row")
+
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+    @field_validator("price", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if len(set(self.kind)) < len(self.kind):
+            raise ValueError("a kind is named twice")
+        if self.base_url and not any(spec.startswith("openai:") for spec in (self.model, self.embeddings, self.student or "")):
+            raise ValueError("--base-url goes with --model openai:NAME or --embeddings openai:NAME")
+        if self.base_url and urlsplit(self.base_url).scheme not in ("http", "https"):
+            raise ValueError("--base-url must start with http:// or https://")
+        if self.max_cost is not None and self.model == LOCAL:
+            raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
+        return self
+
+    @classmethod
+    def load(cls, path: Path | None, options: dict[str, Any]) -> RunConfig:
+        """From a YAML file (if any) with `options` that are not None over it.
+
+        Raises:
+            InputError: the file cannot be read, or an option is wrong; the message names it.
+        """
+        try:
+            fields = yaml.safe_load(path.read_text("utf-8")) or {} if path else {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"Cannot read the configuration {path}: {error}") from error
+        if not isinstance(fields, dict):
+            raise InputError(f"{path} must hold options as 'name: value' lines.")
+        try:
+            return cls.model_validate(fields | {k: v for k, v in options.items() if v is not None})
+        except ValidationError as error:
+            raise InputError(_told(error)) from error
+
+    def context(self) -> Context:
+        """The context that this configuration stands for."""
+        return Context(
+            model=self.model,
+            student=self.student,
+            embeddings=self.embeddings,
+            base_url=self.base_url,
+            temperature=self.temperature,
+            seed=self.seed,
+            communication=self.communication,
+            concurrency=self.concurrency or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
+            timeout=self.timeout,
+            max_calls=self.max_calls,
+            max_cost=self.max_cost,
+            price=self.price,
+            journal=self.out / "journal.sqlite",
+            prompts=self.prompts,
+        )
+
+    def requirements(self) -> list[Requirement]:
+        """One requirement per kind."""
+        limit = self.max_tokens or (LOCAL_MAX_TOKENS if self.model == LOCAL else MAX_TOKENS)
+        return [Requirement(kind=kind, count=self.rows, domain=self.domain, max_tokens=limit) for kind in self.kind]
+
+    def public(self) -> dict[str, Any]:
+        """The fields for a file: JSON-ready, without credentials in URLs."""
+        fields = self.model_dump(mode="json")
+        if self.base_url:
+            url = urlsplit(self.base_url)
+            fields["base_url"] = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment=""))
+        return fields
+
+
+def _told(error: ValidationError) -> str:
+    problems = []
+    for e in error.errors(include_url=False):
+        name = "--" + str(e["loc"][0]).replace("_", "-") if e["loc"] else ""
+        reason = e["msg"].removeprefix("Value error, ")
+        if e["type"] == "extra_forbidden":
+            reason = "there is no such option"
+        problems.append(f"{name}: {reason} (given: {e['input']!r})" if name else reason)
+    return "; ".join(dict.fromkeys(problems))

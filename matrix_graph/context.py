@@ -1,0 +1,156 @@
+"""What a run is given from outside: the `Context` that travels through the graphs, and what is opened from it.
+
+`Context` holds settings and specs only, so it can be written by hand, sent over an API, and passed
+again on resume. The live parts (models, journal, memory) are opened once per context, at first use.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langgraph.store.base import BaseStore
+
+from matrix_graph.errors import InputError
+from matrix_graph.llm.budget import Budget, Price, price_of
+from matrix_graph.llm.caller import Caller, Line
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.journal import Journal
+from matrix_graph.llm.limiter import Limiter
+from matrix_graph.llm.models import LOCAL, chat_model, embedding_model
+from matrix_graph.llm.prompts import Prompts
+from matrix_graph.memory.episodic import EpisodicMemory
+from matrix_graph.memory.records import Records
+from matrix_graph.schema import Communication
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Context:
+    """Settings of one run; pass it as `context=` to the compiled graph, and again on resume.
+
+    Attributes:
+        model: Who plays, routes and writes: `local`, `openai:NAME`, or a LangChain chat model.
+        student: The model about to be tuned, which writes DPO's rejected answers; `model` if None.
+        embeddings: `local`, `openai:NAME`, or LangChain embeddings.
+        base_url: The server behind `openai:` specs, with its `/v1`; OpenAI's own if None.
+        temperature: Sampling temperature; the provider's default if None.
+        run: Name of the run in the store.
+        seed: Seeds grouping, sampling and the random control arm; not the models.
+        communication: `structured`, or the control arms `random` and `none`.
+        concurrency: Model calls in flight at most.
+        timeout: Seconds per attempt of a model call.
+        max_calls, max_cost: Caps (requests; US dollars) that pause the run.
+        price: US dollars per million tokens (in, out) where the price list does not know the model.
+        journal: File of the call journal; in memory if None.
+        prompts: Folder with the user's own versions of prompts.
+    """
+
+    model: str | BaseChatModel = "local"
+    student: str | BaseChatModel | None = None
+    embeddings: str | Embeddings = "local"
+    base_url: str | None = None
+    temperature: float | None = None
+    run: str = "run"
+    seed: int = 0
+    communication: Communication = "structured"
+    concurrency: int = 8
+    timeout: float = 120.0
+    max_calls: int | None = None
+    max_cost: float | None = None
+    price: tuple[float, float] | None = None
+    journal: str | Path | None = None
+    prompts: str | Path | None = None
+
+
+class Resources:
+    """The live parts of one context.
+
+    Raises:
+        InputError: a spec, a key, a prompt folder or a price that does not do.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.prompts = Prompts(context.prompts, small=context.model == LOCAL)
+        model = chat_model(context.model, context.base_url, context.temperature)
+        student = chat_model(context.student, context.base_url, context.temperature) if context.student else model
+        self.embedder = Embedder(embedding_model(context.embeddings, context.base_url))
+        self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
+        self.journal = Journal(context.journal)
+        line = Line(self.journal, Limiter(context.concurrency), self.budget)
+        self.model = Caller(model, line, timeout=context.timeout)
+        self.student = Caller(student, line, timeout=context.timeout)
+        self.budget.prices = _prices(context, {self.model.name, self.student.name})
+        self.budget.carry_over(self.journal.totals())
+        self._run = context.run
+        self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
+
+    def memory(self, store: BaseStore | None) -> EpisodicMemory:
+        """The episodic memory of this run over the graph's store.
+
+        Raises:
+            InputError: the graph was compiled without a store.
+        """
+        store = _needed(store)
+        if store not in self._memories:
+            self._memories[store] = EpisodicMemory(store, self.embedder, run=self._run)
+        return self._memories[store]
+
+    def records(self, store: BaseStore | None) -> Records:
+        """The records of this run in the graph's store. Errors as `memory`."""
+        return Records(_needed(store), self._run)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+
+def _needed(store: BaseStore | None) -> BaseStore:
+    if store is None:
+        raise InputError("Compile the graph with a store: .compile(store=ChromaStore(...)) or any BaseStore.")
+    return store
+
+
+_opened: WeakKeyDictionary[Context, Resources] = WeakKeyDictionary()
+_opening = threading.Lock()
+
+
+def resources(context: Context | None) -> Resources:
+    """What is open for `context`, opened now if need be (which blocks).
+
+    Raises:
+        InputError: no context was passed, or it cannot be opened.
+    """
+    if context is None:
+        raise InputError("Pass a context to the graph: graph.ainvoke(..., context=Context(model=...)).")
+    with _opening:
+        if context not in _opened:
+            _opened[context] = Resources(context)
+        return _opened[context]
+
+
+async def opened(context: Context | None) -> Resources:
+    """`resources` for coroutines: opening happens in a thread."""
+    if context is not None and (found := _opened.get(context)):
+        return found
+    return await asyncio.to_thread(resources, context)
+
+
+def _prices(context: Context, names: set[str]) -> dict[str, Price]:
+    if context.model == LOCAL:
+        return {}
+    own = Price(*context.price) if context.price else None
+    prices: dict[str, Price] = {}
+    for name in names:
+        price = own or price_of(name)
+        if price:
+            prices[name] = price
+        elif context.max_cost is not None:
+            raise InputError(f"--max-cost needs a price, and none is known for {name}: give --price IN,OUT in USD per million tokens.")
+    return prices
+
+

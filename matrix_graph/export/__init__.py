@@ -1,0 +1,1 @@
+"""Files that trainers read, and the card that says where the data come from."""

@@ -1,0 +1,72 @@
+"""The data set card: a Hugging Face README that says what the rows are, where they come from, and their limits."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+
+from matrix_graph.schema import Rejection
+
+_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
+
+
+def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
+    """The README.md of a run's folder, from the contents of its run.json."""
+    config, counts = summary["config"], summary["counts"]
+    kept: dict[str, int] = counts["kept"]
+    total = sum(kept.values())
+    head = {
+        "tags": ["synthetic", "matrix-graph"],
+        "size_categories": [next((name for limit, name in _SIZES if total < limit), "100K<n<1M")],
+        "configs": [{"config_name": kind, "data_files": f"dataset/{kind}.jsonl"} for kind in kept],
+    }
+    rules = Counter(rejection["rule"] for rejection in rejections)
+    profiles = config["profiles"] or "the synthetic profiles that matrix-graph ships"
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=False).strip(),
+        "---",
+        "# Synthetic instruction data from a simulated society",
+        "",
+        "Made with matrix-graph after MATRIX and MATRIX-Gen (arXiv 2410.14251): agents grounded in profiles live in",
+        "groups of the alike; from what happens, a model writes what each person would ask, and answers it.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {kind} rows kept | {n} |" for kind, n in kept.items()),
+        f"| rows generated | {sum(counts['generated'].values())} |",
+        f"| scenarios / actions | {counts['scenarios']} / {counts['actions']} |",
+        f"| agents / groups | {counts['agents']} / {counts['groups']} |",
+        f"| communication | {config['communication']} |",
+        f"| model | {_cell(config['model'])} |",
+        f"| student | {_cell(config['student'] or config['model'])} |",
+        f"| embeddings | {_cell(config['embeddings'])} |",
+        f"| seed | {config['seed']} |",
+        f"| how the run ended | {_cell(summary['ended'])} |",
+        "",
+        "## Dropped rows",
+        "",
+        "| rule | rows |",
+        "|---|---|",
+        *(f"| {_cell(rule)} | {n} |" for rule, n in rules.most_common()),
+        "",
+        "Every dropped row is in `rejected.jsonl` with the rule, its value and its threshold.",
+        "",
+        "## Sources and limits",
+        "",
+        f"Profiles: {_cell(profiles)}. E-mail addresses, links, phone numbers and handles were removed before any model",
+        "read them. The rows carry the licence terms of the profiles and of the models named above. What people and",
+        "answers say is invented by a model: it can be wrong, biased or unsafe, and was not checked by a person."
+        + (" The embedded 135M model shows that the pipeline runs; its rows are not fit for training."
+           if config["model"] == "local" else ""),
+        "",
+        "Each row's `provenance` names scenario, agent, actions (`scenarios.jsonl`) and model calls (`journal.sqlite`).",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())

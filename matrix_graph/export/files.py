@@ -1,0 +1,28 @@
+"""Write JSON Lines so that a reader never sees half a file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write through a temporary file beside it, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text, "utf-8")
+    os.replace(beside, path)
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON object a line, non-ASCII as it is."""
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """The rows of a file that `write_json_lines` wrote; none if it is missing."""
+    lines = path.read_text("utf-8").split("\n") if path.is_file() else []
+    return [json.loads(line) for line in lines if line]

@@ -1,0 +1,69 @@
+"""Form: a real request, whole answers, no text of templates or of the model about itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matrix_graph.filtering.rows import answers_of, prompt_of
+from matrix_graph.filtering.step import Drop
+from matrix_graph.schema import Row
+
+_ASKING = re.compile(
+    r"[?？؟¿]|"
+    r"\b(?:please|help me|can you|could you|would you|will you|tell me|show me|give me|"
+    r"i (?:need|want|would like)|i'd like|i am looking for|i'm looking for|let me know|"
+    r"(?:do you )?know (?:how|what|where|why|if|whether)|how (?:do|can|should|would|to)|what (?:is|are|should|would)|"
+    r"advise|suggestions?|recommend(?:ations?)?)\b",
+    re.I,
+)
+_IMPERATIVE = re.compile(
+    r"(?:^|[.!:;\n]\s*)(?:now,?\s+)?(?:write|explain|describe|list|make|draft|compare|calculate|work out|check|review|suggest|"
+    r"plan|create|design|find|summari[sz]e|translate|rewrite|outline|walk me|prepare|propose|estimate|show|tell|give|help|"
+    r"implement|fix|evaluate|analy[sz]e|discuss|identify|provide|generate|compute|solve|prove|classify|edit|convert|"
+    r"recommend|draw up|break down|go through|set up|build|choose|decide|correct|complete|answer|name|state|define)\b",
+    re.I,
+)
+_RESIDUE = re.compile(
+    r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|<{3}|>{3}|\{\{\s*\w+\s*\}\}|^(?:###\s*)?(?:instruction|response|assistant|user|system)\s*:"
+    r"|\bas an? (?:ai|artificial intelligence)(?: language)? (?:model|assistant)\b|\[(?:your|insert)[^\]]{0,30}\]",
+    re.I | re.M,
+)
+_ENDED = re.compile(r"[.!?…。！？।؟:;)\]}\"'”’»`*|>\-=]\s*\Z|\d\s*\Z")
+
+
+@dataclass(frozen=True)
+class Form:
+    """Bounds on length in words, and the marks of an unusable text."""
+
+    name: str = "form"
+    compares: bool = False
+    min_prompt_words: int = 4
+    max_prompt_words: int = 1500
+    min_answer_words: int = 3
+
+    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+        return [drop for row in rows if (drop := self._judge(row))]
+
+    def _judge(self, row: Row) -> Drop | None:
+        prompt, answers = prompt_of(row), answers_of(row)
+        words = len(prompt.split())
+        if words < self.min_prompt_words:
+            return Drop(row["id"], "prompt too short", words, self.min_prompt_words)
+        if words > self.max_prompt_words:
+            return Drop(row["id"], "prompt too long", words, self.max_prompt_words)
+        if not _ASKING.search(prompt) and not _IMPERATIVE.search(prompt):
+            return Drop(row["id"], "no request", prompt[:80], "a question or a task")
+        if found := _RESIDUE.search(prompt):
+            return Drop(row["id"], "template residue", found.group(), "none in the prompt")
+        for column, answer in answers.items():
+            if len(answer.split()) < self.min_answer_words and column != "rejected":
+                return Drop(row["id"], "answer too short", len(answer.split()), self.min_answer_words)
+            if found := _RESIDUE.search(answer):
+                return Drop(row["id"], "template residue", found.group(), f"none in {column}")
+            if column != "rejected" and not _ENDED.search(answer.strip()):
+                return Drop(row["id"], "answer breaks off", answer.strip()[-40:], "an end")
+        if len(set(answers.values())) < len(answers):
+            return Drop(row["id"], "identical answers", 1.0, "chosen and rejected differ")
+        return None

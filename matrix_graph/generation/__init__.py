@@ -1,0 +1,1 @@
+"""MATRIX-Gen: from scenarios to instructions and answers."""

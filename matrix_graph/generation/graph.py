@@ -1,0 +1,109 @@
+"""MATRIX-Gen as a graph: pick the sources, then write their rows.
+
+    retrieve → synthesise
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypedDict
+
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+
+from matrix_graph.context import Context, Resources, opened
+from matrix_graph.errors import CallFailed
+from matrix_graph.generation.requirements import Requirement
+from matrix_graph.generation.retrieval import Source, ordered_sources
+from matrix_graph.generation.synthesis import synthesise
+from matrix_graph.llm.settled import settled
+from matrix_graph.schema import Failure, Row, Scenario
+
+
+class GeneratorInput(TypedDict, total=False):
+    """What to write, from what.
+
+    Attributes:
+        requirements: Fields of `Requirement`.
+        scenarios: The user's own scenarios; those of the run's store if absent.
+        taken: Per kind, how many sources earlier batches used.
+    """
+
+    requirements: list[dict[str, Any]]
+    scenarios: list[Scenario]
+    taken: dict[str, int]
+
+
+class GeneratorState(GeneratorInput, total=False):
+    """The generator within a batch. `sources`: kind, scenario id, agent, turn."""
+
+    sources: list[tuple[str, str, str, int]]
+    rows: list[Row]
+    failures: list[Failure]
+
+
+class GeneratorOutput(TypedDict):
+    """The rows of the batch, what failed, and how many sources are used."""
+
+    rows: list[Row]
+    failures: list[Failure]
+    taken: dict[str, int]
+
+
+def create_generator() -> StateGraph[GeneratorState, Context, GeneratorInput, GeneratorOutput]:
+    """The uncompiled graph of MATRIX-Gen.
+
+    Invoke it with `{"requirements": [{"kind": "sft", "count": 8}], "scenarios": [...]}`, or compile it
+    with the store of a society and leave `scenarios` out. A source whose call fails gives a failure
+    with its reason in place of a row.
+    """
+    builder = StateGraph(GeneratorState, Context, input_schema=GeneratorInput, output_schema=GeneratorOutput)
+    builder.add_node("retrieve", _retrieve)
+    builder.add_node("synthesise", _synthesise)
+    builder.add_edge(START, "retrieve")
+    builder.add_edge("retrieve", "synthesise")
+    builder.add_edge("synthesise", END)
+    return builder
+
+
+async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[str, Any]:
+    res = await opened(runtime.context)
+    scenarios = await _scenarios(state, res, runtime)
+    taken = dict(state.get("taken", {}))
+    picked: list[tuple[str, str, str, int]] = []
+    for requirement in _requirements(state):
+        sources = await ordered_sources(scenarios, requirement.domain, res.embedder, runtime.context.seed)
+        first = taken.get(requirement.kind, 0)
+        batch = sources[first : first + requirement.count]
+        picked += [(requirement.kind, s.scenario["id"], s.agent, s.turn) for s in batch]
+        taken[requirement.kind] = first + len(batch)
+    return {"sources": picked, "taken": taken}
+
+
+async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[str, Any]:
+    res = await opened(runtime.context)
+    scenarios = {s["id"]: s for s in await _scenarios(state, res, runtime)}
+    requirements = {r.kind: r for r in _requirements(state)}
+
+    async def one(kind: str, scenario: str, agent: str, turn: int) -> Row | Failure:
+        source = Source(scenarios[scenario], agent, turn)
+        try:
+            row = await synthesise(source, requirements[kind], res)
+        except CallFailed as error:
+            return Failure(stage="generate", who=error.slot, reason=error.reason)
+        runtime.stream_writer({"stage": "generate", "event": "row", "id": row["id"]})
+        return row
+
+    results = await settled(one(*source) for source in state["sources"])
+    return {
+        "rows": [r for r in results if "stage" not in r],
+        "failures": [r for r in results if "stage" in r],
+    }
+
+
+def _requirements(state: GeneratorState) -> list[Requirement]:
+    return [Requirement.model_validate(fields) for fields in state["requirements"]]
+
+
+async def _scenarios(state: GeneratorState, res: Resources, runtime: Runtime[Context]) -> list[Scenario]:
+    given = state.get("scenarios")
+    return given if given is not None else await res.records(runtime.store).all("scenarios")  # type: ignore[return-value]

@@ -1,0 +1,1 @@
+"""Everything between a stage and a model: prompts, schemas, journal, limits, retries."""

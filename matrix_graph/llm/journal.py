@@ -1,0 +1,168 @@
+"""The journal: an append-only SQLite log in which every model answer is on disk before it is used.
+
+A row's key is the slot (the place of the call in the work) with a digest of the request. The same
+prompt in two places gets two answers; the same place asking the same thing again gets the answer
+that was paid for. One writer thread commits whatever is waiting in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import queue
+import sqlite3
+import threading
+import time
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.errors import InputError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS calls (
+    slot TEXT NOT NULL, digest TEXT NOT NULL, model TEXT NOT NULL,
+    request TEXT NOT NULL, answer TEXT NOT NULL, finish TEXT NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, at REAL NOT NULL,
+    PRIMARY KEY (slot, digest)
+) WITHOUT ROWID;
+PRAGMA user_version = 1;
+"""
+_COLUMNS = "slot, digest, model, request, answer, finish, input_tokens, output_tokens, at"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One answered call. `finish` is the provider's finish reason; tokens are 0 where unknown."""
+
+    slot: str
+    digest: str
+    model: str
+    request: str
+    answer: str
+    finish: str
+    input_tokens: int
+    output_tokens: int
+    at: float
+
+
+def digest_of(request: str) -> str:
+    """The digest under which a request is filed (128 bits, hex)."""
+    return hashlib.blake2b(request.encode(), digest_size=16).hexdigest()
+
+
+class Journal:
+    """A log of calls in the file at `path`, or in memory when `path` is None.
+
+    `record` returns once the row is committed (WAL, synchronous=FULL). Safe to use from several
+    tasks and threads of one process.
+
+    Raises:
+        InputError: the file is not a journal.
+    """
+
+    def __init__(self, path: Path | str | None = None) -> None:
+        self.path = path
+        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        try:
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+            self._keys = set(self._db.execute("SELECT slot, digest FROM calls"))
+        except sqlite3.DatabaseError as error:
+            self._db.close()
+            raise InputError(f"{path} is not a journal of model calls: {error}") from error
+        self._lock = threading.Lock()
+        self._queue: queue.SimpleQueue[tuple[Entry, Future[None]] | None] = queue.SimpleQueue()
+        self._writer: threading.Thread | None = None
+
+    def __contains__(self, key: tuple[str, str]) -> bool:
+        return key in self._keys
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    async def find(self, slot: str, digest: str) -> Entry | None:
+        """The answer on record for this request in this slot, if there is one."""
+        if (slot, digest) not in self._keys:
+            return None
+        return await asyncio.to_thread(self._read, slot, digest)
+
+    async def record(self, entry: Entry) -> None:
+        """Append one call; returns when it is durable."""
+        done: Future[None] = Future()
+        self._start()
+        self._queue.put((entry, done))
+        await asyncio.wrap_future(done)
+
+    def entries(self, slot: str = "") -> list[Entry]:
+        """All calls in slots that start with `slot`, oldest first."""
+        with self._lock:
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM calls WHERE substr(slot, 1, ?) = ? ORDER BY at",
+                (len(slot), slot),
+            ).fetchall()
+        return [Entry(*row) for row in rows]
+
+    def totals(self) -> dict[str, tuple[int, int, int]]:
+        """Per model: answered calls, input tokens, output tokens."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT model, COUNT(*), SUM(input_tokens), SUM(output_tokens) FROM calls GROUP BY model"
+            ).fetchall()
+        return {model: (calls, given, got) for model, calls, given, got in rows}
+
+    def close(self) -> None:
+        """Write what is waiting and close the file."""
+        if self._writer:
+            self._queue.put(None)
+            self._writer.join()
+            self._writer = None
+        self._db.close()
+
+    def _start(self) -> None:
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+            self._writer.start()
+
+    def _read(self, slot: str, digest: str) -> Entry:
+        with self._lock:
+            row = self._db.execute(
+                f"SELECT {_COLUMNS} FROM calls WHERE slot = ? AND digest = ?", (slot, digest)
+            ).fetchone()
+        return Entry(*row)
+
+    def _write(self) -> None:
+        while first := self._queue.get():
+            batch, last = [first], False
+            while not self._queue.empty() and not last:
+                item = self._queue.get()
+                if item is None:
+                    last = True
+                else:
+                    batch.append(item)
+            self._commit(batch)
+            if last:
+                return
+
+    def _commit(self, batch: list[tuple[Entry, Future[None]]]) -> None:
+        rows: list[tuple[Any, ...]] = [tuple(vars(entry).values()) for entry, _ in batch]
+        waiting = [done for _, done in batch if done.set_running_or_notify_cancel()]
+        try:
+            with self._lock, self._db:
+                self._db.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
+        except sqlite3.Error as error:
+            for done in waiting:
+                done.set_exception(error)
+            return
+        self._keys.update((entry.slot, entry.digest) for entry, _ in batch)
+        for done in waiting:
+            done.set_result(None)
+
+
+def entry_for(slot: str, model: str, request: dict[str, Any]) -> Entry:
+    """An entry for a request whose answer is still to come."""
+    text = json.dumps(request, ensure_ascii=False, sort_keys=True)
+    return Entry(slot, digest_of(text), model, text, "", "", 0, 0, time.time())

@@ -1,0 +1,90 @@
+"""From a spec to a model: `local`, `openai:NAME`, or a LangChain object that the user made."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Any
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from pydantic import SecretStr
+
+from matrix_graph.errors import InputError
+from matrix_graph.llm import local
+
+LOCAL = "local"
+
+
+def chat_model(spec: str | BaseChatModel, base_url: str | None = None, temperature: float | None = None) -> BaseChatModel:
+    """The chat model that `spec` names.
+
+    Args:
+        spec: `local`, `openai:NAME` for any server that speaks OpenAI's API, or a chat model.
+        base_url: The server's URL with its `/v1`; OpenAI's own by default.
+        temperature: Sampling temperature; the provider's default if None (0.7 for `local`).
+
+    Raises:
+        InputError: an unknown spec, a missing key, or missing weights.
+    """
+    if isinstance(spec, BaseChatModel):
+        return spec
+    if spec == LOCAL:
+        return _openai(
+            model=local.CHAT_MODEL,
+            base_url=local.chat_server(),
+            api_key=SecretStr("none"),
+            temperature=0.7 if temperature is None else temperature,
+            top_p=0.9,
+            extra_body={"repeat_penalty": 1.1},
+        )
+    name = _openai_name(spec, "model")
+    return _openai(model=name, base_url=base_url, api_key=_key(base_url), temperature=temperature)
+
+
+def embedding_model(spec: str | Embeddings, base_url: str | None = None) -> Embeddings:
+    """The embedding model that `spec` names; as `chat_model`."""
+    if isinstance(spec, Embeddings):
+        return spec
+    if spec == LOCAL:
+        return _minilm()
+    from langchain_openai import OpenAIEmbeddings
+    from openai import DefaultAioHttpClient
+
+    return OpenAIEmbeddings(
+        model=_openai_name(spec, "embeddings"),
+        base_url=base_url,
+        api_key=_key(base_url),
+        http_async_client=DefaultAioHttpClient(),
+        check_embedding_ctx_length=False,
+        max_retries=4,
+    )
+
+
+@cache
+def _minilm() -> Embeddings:
+    return local.MiniLM()
+
+
+def _openai(**options: Any) -> BaseChatModel:
+    from langchain_openai import ChatOpenAI
+    from openai import DefaultAioHttpClient
+
+    return ChatOpenAI(**options, max_retries=0, http_async_client=DefaultAioHttpClient())
+
+
+def _openai_name(spec: str, what: str) -> str:
+    provider, _, name = spec.partition(":")
+    if provider != "openai" or not name:
+        raise InputError(f"--{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url for your own server).")
+    return name
+
+
+def _key(base_url: str | None) -> SecretStr:
+    key = os.environ.get("OPENAI_API_KEY", "")
+    if not key and not base_url:
+        raise InputError(
+            "No API key: set OPENAI_API_KEY, or name your own server with --base-url, "
+            f"or use --model local. For the local model: {local.INSTALL}"
+        )
+    return SecretStr(key or "none")

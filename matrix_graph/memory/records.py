@@ -1,0 +1,44 @@
+"""The records of a run (scenarios, samples, rejections) in the graph's store, by kind and id."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Literal
+
+from langgraph.store.base import BaseStore, Op, PutOp
+
+Kind = Literal["scenarios", "samples", "rejections", "failures"]
+_PAGE = 1_000
+
+
+class Records:
+    """Records of the run named `run`, in `store`. Saving again under an id replaces."""
+
+    def __init__(self, store: BaseStore, run: str) -> None:
+        self._store = store
+        self._run = run
+
+    async def save(self, kind: Kind, values: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write records by id, in one batch."""
+        ops: list[Op] = [PutOp((kind, self._run), key, dict(value), False) for key, value in values.items()]
+        if ops:
+            await self._store.abatch(ops)
+
+    async def get(self, kind: Kind, key: str) -> dict[str, Any] | None:
+        """The record, or None."""
+        item = await self._store.aget((kind, self._run), key)
+        return item.value if item else None
+
+    async def all(self, kind: Kind) -> list[dict[str, Any]]:
+        """All records of a kind, by id."""
+        found = [item async for item in self._items(kind)]
+        return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+    async def _items(self, kind: Kind) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        offset, page = 0, _PAGE
+        while page == _PAGE:
+            items = await self._store.asearch((kind, self._run), limit=_PAGE, offset=offset)
+            for item in items:
+                yield item.key, item.value
+            page = len(items)
+            offset += page

@@ -1,0 +1,128 @@
+"""The data that passes between the stages: plain, JSON-ready, knowing nobody.
+
+What a graph is built from is frozen (`Profile`, `Persona`, `Group`). What flows through graph
+state, the store and the files is a `TypedDict`, since plain dicts cost a tenth of models there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NotRequired, TypedDict
+
+Communication = Literal["structured", "random", "none"]
+Row = dict[str, Any]
+"""One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A person as the user gave them: untrusted text."""
+
+    id: str
+    name: str
+    description: str
+    posts: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """What the person is known by, for embedding."""
+        return " ".join((self.description, *self.posts))
+
+
+@dataclass(frozen=True)
+class Persona:
+    """A profile with what the model read out of it: personality, life goal, plan."""
+
+    profile: Profile
+    personality: str
+    goal: str
+    plan: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        return self.profile.id
+
+    @property
+    def name(self) -> str:
+        return self.profile.name
+
+
+@dataclass(frozen=True)
+class Group:
+    """Like-minded agents that live together; `id` names the group's node."""
+
+    id: str
+    members: tuple[Persona, ...]
+
+    @property
+    def text(self) -> str:
+        """One line a member, for modulators of other groups."""
+        return "; ".join(f"{m.name}: {m.profile.description}" for m in self.members)
+
+
+class Message(TypedDict):
+    """An action as it reached somebody, and why."""
+
+    id: str
+    sender: str
+    sender_name: str
+    recipient: str
+    text: str
+    reason: str
+
+
+class Action(TypedDict):
+    """What one agent did at one step, and who became aware of it."""
+
+    id: str
+    agent: str
+    step: int
+    text: str
+    trigger: Literal["goal", "reaction"]
+    recipients: list[str]
+    reason: str
+    call: str
+
+
+class Failure(TypedDict):
+    """Something that did not happen, and why."""
+
+    stage: str
+    who: str
+    reason: str
+
+
+class Person(TypedDict):
+    """What a scenario says of an agent, so that it can be read without its society."""
+
+    name: str
+    description: str
+    personality: str
+    goal: str
+
+
+class Scenario(TypedDict):
+    """A set of agents and the actions they took, closed every few modulator steps."""
+
+    id: str
+    group: str
+    round: int
+    agents: list[str]
+    actions: list[Action]
+    summary: str
+    people: NotRequired[dict[str, Person]]
+    failures: NotRequired[list[Failure]]
+    messages: NotRequired[list[Message]]
+
+
+class Rejection(TypedDict):
+    """A dropped row with the rule that dropped it, the value seen and the threshold."""
+
+    id: str
+    kind: str
+    rule: str
+    value: float | str
+    threshold: float | str
+    row: Row

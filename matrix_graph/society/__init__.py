@@ -1,0 +1,1 @@
+"""Profiles, personas, groups, and the graph in which they live."""

@@ -1,0 +1,107 @@
+"""An agent: a node that acts once per turn, reacting to what it observed or else going on with its plan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, TypedDict
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import Runnable
+from langgraph.runtime import Runtime
+
+from matrix_graph.context import Context, opened
+from matrix_graph.errors import CallFailed, MatrixError
+from matrix_graph.llm.provider import reason_of
+from matrix_graph.schema import Persona
+from matrix_graph.society.state import Outcome, Turn
+
+MAX_TOKENS = 200
+_STATUS = re.compile(r"\n?[\W_]*\b(CONTINUE|GOAL REACHED)\b[\W_]*\Z")
+_UNKNOWN = "(nothing comes to mind)"
+
+
+class Acted(TypedDict):
+    """The state update of an agent node."""
+
+    outcomes: list[Outcome]
+
+
+AgentNode = Callable[[Turn, Runtime[Context]], Awaitable[Acted]]
+
+
+def agent_node(persona: Persona) -> AgentNode:
+    """The node of an agent that the context's model plays."""
+
+    async def act(turn: Turn, runtime: Runtime[Context]) -> Acted:
+        res = await opened(runtime.context)
+        messages = res.prompts.render(
+            "agent",
+            "act_reaction" if turn["observations"] else "act_goal",
+            name=persona.name,
+            description=persona.profile.description,
+            personality=persona.personality,
+            goal=persona.goal,
+            plan="\n".join(f"{n}. {step}" for n, step in enumerate(persona.plan, 1)),
+            memories=_listed(turn["memories"]),
+            plan_step=turn["plan_step"] or "nothing in particular; your plan is carried out",
+            observations=_listed([f"{m['sender_name']}: {m['text']}" for m in turn["observations"]]),
+        )
+        try:
+            answer = await res.model.text(_slot(turn), messages, max_tokens=MAX_TOKENS, paragraph=True)
+        except CallFailed as error:
+            return Acted(outcomes=[_failed(turn, error.reason, error.slot)])
+        return Acted(outcomes=[_outcome(turn, answer.text, answer.call)])
+
+    return act
+
+
+def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
+    """The node of an agent that is the user's own Runnable.
+
+    It receives a `Turn` and returns text, a message, or a mapping with `text`. An exception is that
+    agent's failure for the step.
+    """
+
+    async def act(turn: Turn, runtime: Runtime[Context]) -> Acted:
+        try:
+            given = await runnable.ainvoke(turn)
+        except MatrixError:
+            raise
+        except Exception as error:
+            return Acted(outcomes=[_failed(turn, reason_of(error), "")])
+        text = str(given.text) if isinstance(given, BaseMessage) else str(given["text"] if isinstance(given, dict) else given)
+        if not text.strip():
+            return Acted(outcomes=[_failed(turn, "the agent returned no text", "")])
+        return Acted(outcomes=[_outcome(turn, text, "")])
+
+    return act
+
+
+def _outcome(turn: Turn, text: str, call: str) -> Outcome:
+    status = _STATUS.search(text)
+    said = status.group(1) if status else ""
+    body = _STATUS.sub("", text).strip()
+    if not body:
+        return _failed(turn, "the agent said nothing but its status", call)
+    return Outcome(
+        agent=turn["agent"],
+        text=body,
+        trigger="reaction" if turn["observations"] else "goal",
+        status="finished" if said == "GOAL REACHED" else "continue" if said == "CONTINUE" else "done",
+        call=call,
+        reason="",
+    )
+
+
+def _failed(turn: Turn, reason: str, call: str) -> Outcome:
+    trigger = "reaction" if turn["observations"] else "goal"
+    return Outcome(agent=turn["agent"], text="", trigger=trigger, status="failed", call=call, reason=reason)
+
+
+def _slot(turn: Turn) -> str:
+    return f"society/r{turn['round']}/s{turn['step']}/{turn['agent']}"
+
+
+def _listed(lines: list[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines) or _UNKNOWN

@@ -1,0 +1,134 @@
+"""The society as a graph: a router that carries news between the groups, scenario after scenario.
+
+    memories → router ⇄ group₁ … group_K
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.runnables import Runnable
+from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command, Send
+
+from matrix_graph.context import Context, opened
+from matrix_graph.errors import InputError
+from matrix_graph.memory.episodic import Memory
+from matrix_graph.schema import Group
+from matrix_graph.society.group import HEARD, TOLD, can_act, create_group, fresh_progress
+from matrix_graph.society.state import (
+    GroupInput,
+    News,
+    SocietyInput,
+    SocietyOutput,
+    SocietyState,
+)
+
+
+def create_society(
+    groups: Sequence[Group],
+    *,
+    agents: Mapping[str, Runnable[Any, Any]] | None = None,
+    agent_checkpoints: bool = False,
+) -> StateGraph[SocietyState, Context, SocietyInput, SocietyOutput]:
+    """The uncompiled graph of a society: compile it with a store, invoke it with `{"quota": N}`.
+
+    Args:
+        groups: As `form_groups` makes them; every member becomes a node of its group's subgraph.
+        agents: The user's own Runnables by persona id, in place of agents that the model plays.
+        agent_checkpoints: Let groups checkpoint every step, to pause and rewind inside a scenario
+            (three times the CPU of the graph itself); otherwise the society checkpoints between rounds.
+
+    Raises:
+        InputError: no groups, a name used twice, or agents for people who are in no group.
+    """
+    by_id = {group.id: group for group in groups}
+    members = [member.id for group in groups for member in group.members]
+    if not groups or len(by_id) < len(groups) or len(set(members)) < len(members):
+        raise InputError("A society needs groups, and every group and member needs an id of its own.")
+    if strangers := set(agents or {}) - set(members):
+        raise InputError(f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id.")
+    nodes = _Nodes(by_id)
+    builder = StateGraph(SocietyState, Context, input_schema=SocietyInput, output_schema=SocietyOutput)
+    builder.add_node("memories", nodes.memories)
+    builder.add_node("router", nodes.router, destinations=(*by_id, END))
+    for group in groups:
+        others = {i: g for i, g in by_id.items() if i != group.id}
+        graph = create_group(group, others, agents).compile(checkpointer=None if agent_checkpoints else False, name=group.id)
+        builder.add_node(group.id, graph, metadata={"group": group.id})
+        builder.add_edge(group.id, "router")
+    builder.add_edge(START, "memories")
+    builder.add_edge("memories", "router")
+    return builder
+
+
+class _Nodes:
+    """The nodes of the society itself."""
+
+    def __init__(self, groups: Mapping[str, Group]) -> None:
+        self._groups = groups
+
+    async def memories(self, state: SocietyState, runtime: Runtime[Context]) -> dict[str, Any]:
+        """Give every agent the memory of its posts, and every modulator that of its group."""
+        memory = (await opened(runtime.context)).memory(runtime.store)
+        past = [
+            Memory(member.id, -1, number, post, "post", HEARD)
+            for group in self._groups.values()
+            for member in group.members
+            for number, post in enumerate(member.profile.posts)
+        ]
+        past += [Memory(group.id, -1, 0, group.text, "group", TOLD) for group in self._groups.values()]
+        await memory.remember(past)
+        return {"round": 0, "produced": 0, "acted": 0, "failed": 0, "progress": {}, "inboxes": {}, "news": {}, "played": {}}
+
+    async def router(self, state: SocietyState, runtime: Runtime[Context]) -> Command[Any]:
+        """Take in what the groups report, carry their news, and start the next round."""
+        reports = sorted(state.get("reports", []), key=lambda report: report["group"])
+        progress, inboxes, news, played = (dict(state[k]) for k in ("progress", "inboxes", "news", "played"))  # type: ignore[literal-required]
+        for report in reports:
+            progress |= report["progress"]
+            inboxes[report["group"]] = report["inbox"]
+            news[report["group"]] = []
+            played[report["group"]] = played.get(report["group"], 0) + 1
+        for report in reports:
+            for item in report["outgoing"]:
+                news[item["group"]] = [*news.get(item["group"], []), item]
+        produced = state["produced"] + sum(bool(report["scenario"]) for report in reports)
+        ready = [g for g in self._groups.values() if self._ready(g, progress, inboxes.get(g.id, {}), news.get(g.id, []))]
+        ready.sort(key=lambda group: played.get(group.id, 0))
+        chosen = ready[: max(0, state["quota"] - produced)]
+        round = state["round"] + bool(reports)
+        update = {
+            "reports": None,
+            "round": round,
+            "produced": produced,
+            "acted": state["acted"] + sum(report["actions"] for report in reports),
+            "failed": state["failed"] + sum(report["failed"] for report in reports),
+            "progress": progress,
+            "inboxes": inboxes,
+            "news": news,
+            "played": played,
+        }
+        if not chosen:
+            return Command(update=update, goto=END)
+        sends = [
+            Send(
+                group.id,
+                GroupInput(
+                    round=round,
+                    progress={m.id: progress[m.id] for m in group.members if m.id in progress},
+                    inbox=inboxes.get(group.id, {}),
+                    news=news.get(group.id, []),
+                ),
+            )
+            for group in chosen
+        ]
+        return Command(update=update, goto=sends)
+
+    def _ready(self, group: Group, progress: Mapping[str, Any], inbox: Mapping[str, Any], news: Sequence[News]) -> bool:
+        standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]
+        return any(can_act(m, p, [*inbox.get(m.id, []), *news]) for m, p in standing)
+
+

@@ -1,0 +1,62 @@
+"""From a profile to a persona: the model writes personality, life goal and plan from what the person posted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, Field, StringConstraints
+
+from matrix_graph.context import Context, Resources, opened
+from matrix_graph.errors import CallFailed
+from matrix_graph.llm.settled import settled
+from matrix_graph.schema import Failure, Persona, Profile
+
+_Step = Annotated[str, StringConstraints(min_length=4, max_length=140)]
+
+
+class PersonaReply(BaseModel):
+    """The shape of the model's answer."""
+
+    personality: str = Field(min_length=4, max_length=300)
+    life_goal: str = Field(min_length=4, max_length=200)
+    plan: list[_Step] = Field(min_length=3, max_length=8)
+
+
+async def write_personas(
+    profiles: Sequence[Profile], context: Context, on_done: Callable[[Profile], None] = lambda _: None
+) -> tuple[list[Persona], list[Failure]]:
+    """One call per profile, concurrently; `on_done` hears of each profile that was dealt with.
+
+    Returns:
+        The personas in the order of the profiles, and the profiles that got none, with the reason.
+
+    Raises:
+        RunPaused: a cap was reached or the provider is down.
+        InputError: the provider refuses us.
+    """
+    res = await opened(context)
+
+    async def one(profile: Profile) -> Persona | CallFailed:
+        result = await _write(profile, res)
+        on_done(profile)
+        return result
+
+    results = await settled(map(one, profiles))
+    personas = [r for r in results if isinstance(r, Persona)]
+    return personas, [Failure(stage="persona", who=r.slot, reason=r.reason) for r in results if isinstance(r, CallFailed)]
+
+
+async def _write(profile: Profile, res: Resources) -> Persona | CallFailed:
+    messages = res.prompts.render(
+        "persona",
+        name=profile.name,
+        description=profile.description,
+        posts="\n".join(f"- {post}" for post in profile.posts) or "- (nothing)",
+    )
+    try:
+        answer = await res.model.parsed(f"persona/{profile.id}", messages, PersonaReply, max_tokens=700)
+    except CallFailed as error:
+        return error
+    reply = answer.value
+    return Persona(profile, reply.personality.strip(), reply.life_goal.strip(), tuple(s.strip() for s in reply.plan))

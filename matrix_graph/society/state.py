@@ -1,0 +1,127 @@
+"""What the society's graphs carry between steps: ids, inboxes and counters, small and concretely typed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypedDict
+
+from matrix_graph.schema import Action, Failure, Message
+
+STEPS = 3
+"""Modulator steps after which a scenario closes (arXiv 2410.14251)."""
+
+
+class Progress(TypedDict):
+    """Where an agent stands: the next plan step, whether it has finished, failures in a row."""
+
+    plan_step: int
+    finished: bool
+    failures: int
+
+
+class Turn(TypedDict):
+    """The input of an agent node: everything that it needs to act once."""
+
+    agent: str
+    round: int
+    step: int
+    plan_step: str
+    observations: list[Message]
+    memories: list[str]
+
+
+class Outcome(TypedDict):
+    """What an agent node returns: an action, or the reason why there is none."""
+
+    agent: str
+    text: str
+    trigger: Literal["goal", "reaction"]
+    status: Literal["done", "continue", "finished", "failed"]
+    call: str
+    reason: str
+
+
+class News(TypedDict):
+    """An action of one group on its way to another."""
+
+    group: str
+    sender: str
+    sender_name: str
+    action: str
+    text: str
+    reason: str
+
+
+class GroupReport(TypedDict):
+    """What a group hands to the society when its scenario is over; `scenario` is empty if nothing happened."""
+
+    group: str
+    scenario: str
+    actions: int
+    failed: int
+    progress: dict[str, Progress]
+    inbox: dict[str, list[Message]]
+    outgoing: list[News]
+
+
+def collected(before: list[Outcome], new: list[Outcome] | None) -> list[Outcome]:
+    """Reducer: nodes of one step add, and None clears."""
+    return [] if new is None else before + new
+
+
+def reported(before: list[GroupReport], new: list[GroupReport] | None) -> list[GroupReport]:
+    """Reducer: groups of one round add, and None clears."""
+    return [] if new is None else before + new
+
+
+class GroupInput(TypedDict):
+    """What a group starts a scenario with."""
+
+    round: int
+    progress: dict[str, Progress]
+    inbox: dict[str, list[Message]]
+    news: list[News]
+
+
+class GroupState(GroupInput):
+    """A group within a scenario. `step` counts the modulator steps taken."""
+
+    step: int
+    outcomes: Annotated[list[Outcome], collected]
+    actions: list[Action]
+    messages: list[Message]
+    failures: list[Failure]
+    reports: Annotated[list[GroupReport], reported]
+
+
+class GroupOutput(TypedDict):
+    """What a group gives back."""
+
+    reports: Annotated[list[GroupReport], reported]
+
+
+class SocietyInput(TypedDict):
+    """`quota`: how many scenarios are wanted."""
+
+    quota: int
+
+
+class SocietyState(SocietyInput):
+    """The society between scenarios."""
+
+    round: int
+    produced: int
+    acted: int
+    failed: int
+    played: dict[str, int]
+    progress: dict[str, Progress]
+    inboxes: dict[str, dict[str, list[Message]]]
+    news: dict[str, list[News]]
+    reports: Annotated[list[GroupReport], reported]
+
+
+class SocietyOutput(TypedDict):
+    """How many scenarios there are, how many actions they hold, and how many things failed."""
+
+    produced: int
+    acted: int
+    failed: int

@@ -1,0 +1,1 @@
+"""What drives runs from outside: the command line and its progress display."""

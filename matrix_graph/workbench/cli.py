@@ -1,0 +1,146 @@
+"""The command line. Exit codes: 0 done, 2 bad input, 3 fewer rows than asked, 4 provider down, 130 and 143 stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from matrix_graph.config import RunConfig
+from matrix_graph.errors import InputError, MatrixError
+from matrix_graph.run import RunResult, arun
+from matrix_graph.workbench.progress import RunProgress
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+err = Console(stderr=True, highlight=False)
+
+
+@app.callback()
+def main() -> None:
+    """Post-training data from a simulated society."""
+
+
+def _help(name: str) -> Any:
+    return typer.Option(help=RunConfig.model_fields[name].description, show_default=False)
+
+
+@app.command()
+def run(
+    config: Annotated[Path | None, typer.Argument(help="YAML file with options; flags come on top of it")] = None,
+    profiles: Annotated[Path | None, _help("profiles")] = None,
+    agents: Annotated[int | None, _help("agents")] = None,
+    scenarios: Annotated[int | None, _help("scenarios")] = None,
+    rows: Annotated[int | None, _help("rows")] = None,
+    kind: Annotated[str | None, _help("kind")] = None,
+    domain: Annotated[str | None, _help("domain")] = None,
+    model: Annotated[str | None, _help("model")] = None,
+    student: Annotated[str | None, _help("student")] = None,
+    embeddings: Annotated[str | None, _help("embeddings")] = None,
+    base_url: Annotated[str | None, _help("base_url")] = None,
+    temperature: Annotated[float | None, _help("temperature")] = None,
+    max_tokens: Annotated[int | None, _help("max_tokens")] = None,
+    communication: Annotated[str | None, _help("communication")] = None,
+    group_size: Annotated[int | None, _help("group_size")] = None,
+    seed: Annotated[int | None, _help("seed")] = None,
+    concurrency: Annotated[int | None, _help("concurrency")] = None,
+    timeout: Annotated[float | None, _help("timeout")] = None,
+    max_calls: Annotated[int | None, _help("max_calls")] = None,
+    max_cost: Annotated[float | None, _help("max_cost")] = None,
+    price: Annotated[str | None, _help("price")] = None,
+    decontaminate: Annotated[Path | None, _help("decontaminate")] = None,
+    prompts: Annotated[Path | None, _help("prompts")] = None,
+    out: Annotated[Path | None, _help("out")] = None,
+    strict: Annotated[bool | None, typer.Option("--strict", help="stop at the first bad profile row")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="delete the run in --out first")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the final summary as JSON on standard output")] = False,
+) -> None:
+    """Simulate a society and write the data set that comes out of it."""
+    given = dict(locals())
+    options = {name: given[name] for name in RunConfig.model_fields}
+    stopped: list[signal.Signals] = []
+    try:
+        settings = RunConfig.load(config, options)
+        result = asyncio.run(_stoppable(settings, resume, overwrite, stopped))
+    except MatrixError as error:
+        _fail(error, as_json)
+    except KeyboardInterrupt:
+        err.print("Stopped before anything was written.")
+        raise typer.Exit(130) from None
+    if as_json:
+        sys.stdout.write(json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n")
+    _report(result)
+    if not result.complete and not result.summary["ended"].startswith("exhausted"):
+        err.print(f"Go on with: matrix-graph run --out {shlex.quote(str(result.out))} --resume", soft_wrap=True)
+    raise typer.Exit(_exit_code(result, stopped))
+
+
+async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+
+    def stop(number: signal.Signals) -> None:
+        err.print("Stopping; what was answered is kept.")
+        stopped.append(number)
+        task.cancel()
+        loop.remove_signal_handler(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number)
+    with RunProgress(err) as progress:
+        try:
+            return await arun(config, resume=resume, overwrite=overwrite, listen=progress.listen)
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+
+
+def _fail(error: MatrixError, as_json: bool) -> NoReturn:
+    if as_json:
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+    label = "Bad input" if isinstance(error, InputError) else "Error"
+    err.print(f"{label}: {error}", markup=False, soft_wrap=True)
+    raise typer.Exit(error.exit_code)
+
+
+def _exit_code(result: RunResult, stopped: list[signal.Signals]) -> int:
+    ended = result.summary["ended"]
+    if stopped and ended == "interrupted":
+        return 128 + stopped[0]
+    if result.complete:
+        return 0
+    return 3 if ended.startswith(("exhausted", "paused: the cap")) else 4
+
+
+def _report(result: RunResult) -> None:
+    summary = result.summary
+    counts = summary["counts"]
+    table = Table(show_header=False, box=None)
+    for name in ("agents", "groups", "scenarios", "actions", "messages"):
+        table.add_row(name, str(counts[name]))
+    for kind, kept in counts["kept"].items():
+        table.add_row(f"{kind} rows kept", f"{kept} of {summary['config']['rows']}")
+    for rule, n in counts["rejected"].items():
+        table.add_row("dropped", f"{n} × {rule}")
+    for reason, n in counts["failed"].items():
+        table.add_row("failed", f"{n} × {reason}")
+    if counts["bad_profiles"]:
+        table.add_row("bad profile rows", str(counts["bad_profiles"]))
+    tokens = summary["tokens"]
+    table.add_row("used", f"{summary['calls']} calls, {tokens['input']:,} + {tokens['output']:,} tokens, {summary['seconds']:.0f} s")
+    if summary["cost_usd"]:
+        table.add_row("cost", f"{summary['cost_usd']:.4f} USD")
+    table.add_row("ended", summary["ended"])
+    table.add_row("in", str(result.out))
+    err.print(table)
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,69 @@
+"""Progress of a run on the terminal: a line a stage; silent where nobody looks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from matrix_graph.config import RunConfig
+from matrix_graph.llm.budget import Budget
+
+
+class RunProgress:
+    """Listens to a run's events and draws them; use as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._counts = {"actions": 0, "kept": 0, "dropped": 0, "generated": 0}
+        self._budget: Budget | None = None
+        self._config: RunConfig | None = None
+
+    def __enter__(self) -> RunProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def listen(self, event: dict[str, Any]) -> None:
+        """Take in one event of a run."""
+        stage, what = event.get("stage"), event.get("event")
+        if stage == "start":
+            self._budget, self._config = event["budget"], event["config"]
+        if self._config is None:
+            return
+        rows = self._config.rows * len(self._config.kind)
+        if stage == "personas":
+            self._show("personas", event["total"], completed=event["done"])
+        elif stage == "society":
+            self._counts["actions"] += event.get("actions", 0)
+            self._show("scenarios", self._config.scenarios, advance=what == "scenario", note=f"{self._counts['actions']} actions")
+        elif stage == "generate":
+            self._counts["generated"] += 1
+            self._show("rows", rows, note=f"{self._counts['generated']} written")
+        elif stage == "filter":
+            self._counts["dropped"] += event.get("dropped", 0)
+            self._counts["kept"] += event.get("rows", 0)
+            note = f"{self._counts['generated']} written, {self._counts['dropped']} dropped"
+            self._show("rows", rows, completed=self._counts["kept"], note=note)
+
+    def _show(self, name: str, total: int, *, completed: int | None = None, advance: bool = False, note: str = "") -> None:
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, note="")
+        budget = self._budget
+        used = f"{budget.calls} calls, {budget.input_tokens + budget.output_tokens:,} tokens" if budget else ""
+        cost = f", {budget.cost:.4f} USD" if budget and budget.cost else ""
+        self._progress.update(
+            self._tasks[name], completed=completed, advance=1 if advance else None, note="; ".join(filter(None, (note, used + cost)))
+        )
