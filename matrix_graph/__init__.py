@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from matrix_graph.memory.records import Records as Records
     from matrix_graph.memory.store import ChromaStore as ChromaStore
     from matrix_graph.pipeline import create_matrix as create_matrix
-    from matrix_graph.run import RunResult as RunResult
-    from matrix_graph.run import arun as arun
-    from matrix_graph.run import run as run
+    from matrix_graph.runner import RunResult as RunResult
+    from matrix_graph.runner import arun as arun
+    from matrix_graph.runner import run as run
     from matrix_graph.schema import Group as Group
     from matrix_graph.schema import Persona as Persona
     from matrix_graph.schema import Profile as Profile
@@ -52,7 +52,7 @@ _HOMES = {
     "memory.records": ("Records",),
     "memory.store": ("ChromaStore",),
     "pipeline": ("create_matrix",),
-    "run": ("RunResult", "arun", "run"),
+    "runner": ("RunResult", "arun", "run"),
     "schema": ("Group", "Persona", "Profile"),
     "society.graph": ("create_society",),
     "society.grouping": ("form_groups",),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -31,19 +31,29 @@ class RunConfig(BaseModel):
     kind: tuple[KindName, ...] = Field(("sft",), description=f"kinds of rows: {', '.join(KINDS)}")
     domain: str | None = Field(None, description="what the rows should be about, in your words; anything by default")
     model: str = Field(LOCAL, description="'local', or 'openai:NAME' for any server that speaks OpenAI's API")
-    student: str | None = Field(None, description="the model to be tuned, which writes rejected answers; --model by default")
+    student: str | None = Field(
+        None, description="the model to be tuned, which writes rejected answers; --model by default"
+    )
     embeddings: str = Field(LOCAL, description="'local' or 'openai:NAME'")
     base_url: str | None = Field(None, description="URL of that server with its /v1, such as http://127.0.0.1:8000/v1")
-    temperature: float | None = Field(None, ge=0, le=2, description="sampling temperature; the provider's own by default")
-    max_tokens: int | None = Field(None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)")
+    temperature: float | None = Field(
+        None, ge=0, le=2, description="sampling temperature; the provider's own by default"
+    )
+    max_tokens: int | None = Field(
+        None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)"
+    )
     communication: Communication = Field("structured", description="structured, or the control arms random and none")
     group_size: int = Field(5, ge=1, le=10, description="agents per group on average")
     seed: int = Field(0, ge=0, description="seeds sampling, grouping and the random arm; models sample on their own")
-    concurrency: int | None = Field(None, ge=1, description=f"model calls in flight ({CONCURRENCY}; {LOCAL_CONCURRENCY} for local)")
+    concurrency: int | None = Field(
+        None, ge=1, description=f"model calls in flight ({CONCURRENCY}; {LOCAL_CONCURRENCY} for local)"
+    )
     timeout: float = Field(120.0, gt=0, description="seconds per attempt of a model call")
     max_calls: int | None = Field(None, ge=1, description="pause after so many requests to the model")
     max_cost: float | None = Field(None, gt=0, description="pause after so many US dollars")
-    price: tuple[float, float] | None = Field(None, description="US dollars per million tokens in,out, if not on the price list")
+    price: tuple[float, float] | None = Field(
+        None, description="US dollars per million tokens in,out, if not on the price list"
+    )
     decontaminate: Path | None = Field(None, description="benchmark prompts; rows that share an 8-gram with them go")
     prompts: Path | None = Field(None, description="folder with your own versions of prompts")
     out: Path = Field(Path("runs/run"), description="folder for the run")
@@ -63,10 +73,15 @@ class RunConfig(BaseModel):
     def _consistent(self) -> RunConfig:
         if len(set(self.kind)) < len(self.kind):
             raise ValueError("a kind is named twice")
-        if self.base_url and not any(spec.startswith("openai:") for spec in (self.model, self.embeddings, self.student or "")):
+        if self.base_url and not any(
+            spec.startswith("openai:") for spec in (self.model, self.embeddings, self.student or "")
+        ):
             raise ValueError("--base-url goes with --model openai:NAME or --embeddings openai:NAME")
-        if self.base_url and urlsplit(self.base_url).scheme not in ("http", "https"):
+        url = urlsplit(self.base_url or "http://")
+        if url.scheme not in ("http", "https"):
             raise ValueError("--base-url must start with http:// or https://")
+        if "@" in url.netloc or url.query:
+            raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
         if self.max_cost is not None and self.model == LOCAL:
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
         return self
@@ -114,12 +129,8 @@ class RunConfig(BaseModel):
         return [Requirement(kind=kind, count=self.rows, domain=self.domain, max_tokens=limit) for kind in self.kind]
 
     def public(self) -> dict[str, Any]:
-        """The fields for a file: JSON-ready, without credentials in URLs."""
-        fields = self.model_dump(mode="json")
-        if self.base_url:
-            url = urlsplit(self.base_url)
-            fields["base_url"] = urlunsplit(url._replace(netloc=url.netloc.rpartition("@")[2], query="", fragment=""))
-        return fields
+        """The fields, JSON-ready; they hold no secret."""
+        return self.model_dump(mode="json")
 
 
 def _told(error: ValidationError) -> str:

@@ -22,7 +22,7 @@ from matrix_graph.llm.caller import Caller, Line
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.limiter import Limiter
-from matrix_graph.llm.models import LOCAL, chat_model, embedding_model
+from matrix_graph.llm.models import LOCAL, chat_model, close_model, embedding_model
 from matrix_graph.llm.prompts import Prompts
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
@@ -78,7 +78,8 @@ class Resources:
         self.prompts = Prompts(context.prompts, small=context.model == LOCAL)
         model = chat_model(context.model, context.base_url, context.temperature)
         student = chat_model(context.student, context.base_url, context.temperature) if context.student else model
-        self.embedder = Embedder(embedding_model(context.embeddings, context.base_url))
+        embeddings = embedding_model(context.embeddings, context.base_url)
+        self.embedder = Embedder(embeddings)
         self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
         self.journal = Journal(context.journal)
         line = Line(self.journal, Limiter(context.concurrency), self.budget)
@@ -87,6 +88,11 @@ class Resources:
         self.budget.prices = _prices(context, {self.model.name, self.student.name})
         self.budget.carry_over(self.journal.totals())
         self._run = context.run
+        self._own = [
+            made
+            for made, spec in ((model, context.model), (student, context.student), (embeddings, context.embeddings))
+            if isinstance(spec, str)
+        ]
         self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
 
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
@@ -104,9 +110,11 @@ class Resources:
         """The records of this run in the graph's store. Errors as `memory`."""
         return Records(_needed(store), self._run)
 
-    def close(self) -> None:
-        """Close the journal."""
-        self.journal.close()
+    async def aclose(self) -> None:
+        """Close the journal and the connections of models that were opened here."""
+        await asyncio.to_thread(self.journal.close)
+        for model in self._own:
+            await close_model(model)
 
 
 def _needed(store: BaseStore | None) -> BaseStore:
@@ -140,6 +148,12 @@ async def opened(context: Context | None) -> Resources:
     return await asyncio.to_thread(resources, context)
 
 
+async def close(context: Context) -> None:
+    """Close what was opened for `context`; it may be used again and is then opened anew."""
+    if found := _opened.pop(context, None):
+        await found.aclose()
+
+
 def _prices(context: Context, names: set[str]) -> dict[str, Price]:
     if context.model == LOCAL:
         return {}
@@ -150,7 +164,7 @@ def _prices(context: Context, names: set[str]) -> dict[str, Price]:
         if price:
             prices[name] = price
         elif context.max_cost is not None:
-            raise InputError(f"--max-cost needs a price, and none is known for {name}: give --price IN,OUT in USD per million tokens.")
+            raise InputError(
+                f"--max-cost needs a price, and none is known for {name}: give --price IN,OUT (USD per million tokens)."
+            )
     return prices
-
-

@@ -1,8 +1,8 @@
 """The whole: society → generator ⇄ filter, until the rows asked for are kept or the source is exhausted.
 
-    society → batch → generator → filter → collect
-                ↑                             │
-                └──────── rows missing ───────┘
+society → batch → generator → filter → collect
+            ↑                             │
+            └──────── rows missing ───────┘
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def create_matrix(
     *,
     steps: Sequence[Step] = DEFAULT_STEPS,
     agents: Mapping[str, Runnable[Any, Any]] | None = None,
-    agent_checkpoints: bool = False,
+    agent_checkpoints: bool = True,
 ) -> StateGraph[MatrixState, Context, MatrixInput, MatrixOutput]:
     """The uncompiled graph of a whole run.
 
@@ -103,7 +103,9 @@ async def _batch(state: MatrixState) -> Command[Literal["generator", "__end__"]]
             share = max(have / tried[wanted.kind], 0.1) if tried.get(wanted.kind) else 1.0
             count = min(BATCH, math.ceil(missing / share))
             requirements.append(wanted.model_copy(update={"count": count}).model_dump())
-    return Command(update={"requirements": requirements}, goto="generator" if requirements else END)
+    if not requirements:
+        return Command(goto="__end__")
+    return Command(update={"requirements": requirements}, goto="generator")
 
 
 async def _collect(state: MatrixState, runtime: Runtime[Context]) -> dict[str, Any]:

@@ -57,13 +57,16 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         "",
         "## Sources and limits",
         "",
-        f"Profiles: {_cell(profiles)}. E-mail addresses, links, phone numbers and handles were removed before any model",
-        "read them. The rows carry the licence terms of the profiles and of the models named above. What people and",
-        "answers say is invented by a model: it can be wrong, biased or unsafe, and was not checked by a person."
-        + (" The embedded 135M model shows that the pipeline runs; its rows are not fit for training."
-           if config["model"] == "local" else ""),
+        f"Profiles: {_cell(profiles)}. E-mail addresses, links, phone numbers and handles were removed before any",
+        "model read them. The rows carry the licence terms of the profiles and of the models named above. What people",
+        "and answers say is invented by a model: it can be wrong, biased or unsafe, and was not checked by a person."
+        + (
+            " The embedded 135M model shows that the pipeline runs; its rows are not fit for training."
+            if config["model"] == "local"
+            else ""
+        ),
         "",
-        "Each row's `provenance` names scenario, agent, actions (`scenarios.jsonl`) and model calls (`journal.sqlite`).",
+        "Each row's `provenance` names scenario, agent, actions (`scenarios.jsonl`) and calls (`journal.sqlite`).",
     ]
     return "\n".join(lines) + "\n"
 

@@ -19,10 +19,11 @@ _ASKING = re.compile(
     re.I,
 )
 _IMPERATIVE = re.compile(
-    r"(?:^|[.!:;\n]\s*)(?:now,?\s+)?(?:write|explain|describe|list|make|draft|compare|calculate|work out|check|review|suggest|"
-    r"plan|create|design|find|summari[sz]e|translate|rewrite|outline|walk me|prepare|propose|estimate|show|tell|give|help|"
-    r"implement|fix|evaluate|analy[sz]e|discuss|identify|provide|generate|compute|solve|prove|classify|edit|convert|"
-    r"recommend|draw up|break down|go through|set up|build|choose|decide|correct|complete|answer|name|state|define)\b",
+    r"(?:^|[.!:;\n]\s*)(?:now,?\s+)?"
+    r"(?:write|explain|describe|list|make|draft|compare|calculate|work out|check|review|suggest|plan|create|design|"
+    r"find|summari[sz]e|translate|rewrite|outline|walk me|prepare|propose|estimate|show|tell|give|help|implement|fix|"
+    r"evaluate|analy[sz]e|discuss|identify|provide|generate|compute|solve|prove|classify|edit|convert|recommend|"
+    r"draw up|break down|go through|set up|build|choose|decide|correct|complete|answer|name|state|define)\b",
     re.I,
 )
 _RESIDUE = re.compile(

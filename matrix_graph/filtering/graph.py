@@ -1,14 +1,14 @@
 """The filter as a graph: one node a step, in a line; what a step drops goes no further.
 
-    form → exact_duplicates → near_duplicates → contamination
+form → exact_duplicates → near_duplicates → contamination
 """
 
 from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Annotated, Any, TypedDict
+from collections.abc import Sequence
+from typing import Annotated, Any, Protocol, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
@@ -67,7 +67,11 @@ def create_filter(steps: Sequence[Step] = DEFAULT_STEPS) -> StateGraph[FilterSta
     return builder
 
 
-def _node(step: Step) -> Callable[[FilterState, Runtime[Context]], Coroutine[Any, Any, dict[str, Any]]]:
+class _Node(Protocol):
+    async def __call__(self, state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]: ...
+
+
+def _node(step: Step) -> _Node:
     async def run(state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]:
         earlier = await _earlier(state, runtime) if step.compares else []
         drops = {d.id: d for d in await asyncio.to_thread(step, state["rows"], earlier)}

@@ -1,6 +1,6 @@
 """MATRIX-Gen as a graph: pick the sources, then write their rows.
 
-    retrieve → synthesise
+retrieve → synthesise
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
 async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[str, Any]:
     res = await opened(runtime.context)
     scenarios = {s["id"]: s for s in await _scenarios(state, res, runtime)}
-    requirements = {r.kind: r for r in _requirements(state)}
+    requirements: dict[str, Requirement] = {r.kind: r for r in _requirements(state)}
 
     async def one(kind: str, scenario: str, agent: str, turn: int) -> Row | Failure:
         source = Source(scenarios[scenario], agent, turn)

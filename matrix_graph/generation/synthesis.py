@@ -22,7 +22,11 @@ async def synthesise(source: Source, requirement: Requirement, res: Resources) -
     """
     slot = f"generate/{requirement.kind}/{source.id}"
     instruction = await res.model.text(
-        f"{slot}/instruction", _instruction_prompt(source, requirement, res), max_tokens=400, check=cleaned, paragraph=True
+        f"{slot}/instruction",
+        _instruction_prompt(source, requirement, res),
+        max_tokens=400,
+        check=cleaned,
+        paragraph=True,
     )
     ask = [*res.prompts.render("respond"), {"role": "user", "content": instruction.value}]
     response = await res.model.text(f"{slot}/response", ask, max_tokens=requirement.max_tokens)
@@ -32,7 +36,7 @@ async def synthesise(source: Source, requirement: Requirement, res: Resources) -
     if requirement.kind == "sft":
         row["messages"] = [user, assistant]
     else:
-        rejected = await res.student.text(f"{slot}/rejected", ask, max_tokens=requirement.max_tokens)
+        rejected = await res.student.text(f"{slot}/rejected", [user], max_tokens=requirement.max_tokens)
         calls.append(rejected.call)
         row |= {"prompt": [user], "chosen": [assistant], "rejected": [_message("assistant", rejected.value)]}
     actions = [a["id"] for a in source.scenario["actions"] if a["agent"] == source.agent]

@@ -59,4 +59,5 @@ class Embedder:
             check_refusal(error, self.name)
             raise ProviderDown(f"The embedding model {self.name} fails: {reason_of(error)}") from error
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
-        return np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0)
+        vectors: NDArray[np.float32] = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0)
+        return vectors

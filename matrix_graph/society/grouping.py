@@ -45,7 +45,8 @@ def form_groups(
         labels = np.asarray(random.Random(seed).sample(labels.tolist(), len(labels)))
     clusters = [np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())]
     return tuple(
-        Group(f"group-{number:03}", tuple(personas[i] for i in members)) for number, members in enumerate(clusters, 1)
+        Group(f"group-{number:03}", tuple(personas[i] for i in members.tolist()))
+        for number, members in enumerate(clusters, 1)
     )
 
 
@@ -88,5 +89,7 @@ def _kmeans(vectors: Vectors, k: int, largest: int, seed: int) -> NDArray[np.int
 
     if k == 1:
         return np.zeros(len(vectors), dtype=np.int64)
-    model = KMeansConstrained(k, size_min=1, size_max=min(largest, len(vectors)), random_state=seed, n_init=1, max_iter=50)
+    model = KMeansConstrained(
+        k, size_min=1, size_max=min(largest, len(vectors)), random_state=seed, n_init=1, max_iter=50
+    )
     return np.asarray(model.fit_predict(vectors), dtype=np.int64)

@@ -73,21 +73,29 @@ class Modulator:
             candidate_names=_numbered(", ".join(m.name for m in g.members) for g in others),
         )
         slot = f"society/r{round}/{self.group.id}/exchange"
-        answer = await self.res.model.parsed(slot, messages, _exchange_schema(len(actions), len(others)), max_tokens=400)
+        answer = await self.res.model.parsed(
+            slot, messages, _exchange_schema(len(actions), len(others)), max_tokens=400
+        )
         found = [Delivery(d.action - 1, _positions(d.groups), d.reason) for d in answer.value.items]
         return [self._controlled(d, range(len(others)), slot) for d in found]
 
     async def summarise(self, actions: Sequence[Action], round: int) -> str:
         """The scenario as a scene of a few sentences. Errors as `deliver`."""
-        messages = self.res.prompts.render("modulator", "summarise", members=self._members(), names=self._names(), scenario=self._told(actions))
-        answer = await self.res.model.text(f"society/r{round}/{self.group.id}/summary", messages, max_tokens=250, paragraph=True)
+        messages = self.res.prompts.render(
+            "modulator", "summarise", members=self._members(), names=self._names(), scenario=self._told(actions)
+        )
+        answer = await self.res.model.text(
+            f"society/r{round}/{self.group.id}/summary", messages, max_tokens=250, paragraph=True
+        )
         return answer.value
 
     async def _route(self, slot: str, prompt: str, variable: str, text: str, senders: list[int]) -> list[Delivery]:
         n = len(self.group.members)
-        if self.communication == "none" or n == 1 and senders == [0] * len(senders):
+        if self.communication == "none" or (n == 1 and senders == [0] * len(senders)):
             return [Delivery(i, (), "") for i in range(len(senders))]
-        messages = self.res.prompts.render("modulator", prompt, members=self._members(), names=self._names(), **{variable: text})
+        messages = self.res.prompts.render(
+            "modulator", prompt, members=self._members(), names=self._names(), **{variable: text}
+        )
         schema = _delivery_schema(n, len(senders))
         answer = await self.res.model.parsed(slot, messages, schema, max_tokens=60 + 70 * len(senders))
         deliveries = []

@@ -44,7 +44,9 @@ async def write_personas(
 
     results = await settled(map(one, profiles))
     personas = [r for r in results if isinstance(r, Persona)]
-    return personas, [Failure(stage="persona", who=r.slot, reason=r.reason) for r in results if isinstance(r, CallFailed)]
+    return personas, [
+        Failure(stage="persona", who=r.slot, reason=r.reason) for r in results if isinstance(r, CallFailed)
+    ]
 
 
 async def _write(profile: Profile, res: Resources) -> Persona | CallFailed:

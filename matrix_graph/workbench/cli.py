@@ -13,10 +13,13 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError, MatrixError
-from matrix_graph.run import RunResult, arun
+from matrix_graph.export.files import read_json_lines
+from matrix_graph.filtering.rows import answers_of, prompt_of
+from matrix_graph.runner import RunResult, arun
 from matrix_graph.workbench.progress import RunProgress
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -83,6 +86,31 @@ def run(
     raise typer.Exit(_exit_code(result, stopped))
 
 
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="a run's folder")],
+    rows: Annotated[int, typer.Option(help="how many rows of each kind")] = 5,
+) -> None:
+    """Read some rows of a finished run, each with where it comes from."""
+    try:
+        scenarios = {s["id"]: s for s in read_json_lines(folder / "scenarios.jsonl")}
+        files = sorted((folder / "dataset").glob("*.jsonl"))
+        if not files:
+            raise InputError(f"{folder} holds no data set; make one with: matrix-graph run --out {folder}")
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    out = Console(highlight=False)
+    for file in files:
+        for row in read_json_lines(file)[:rows]:
+            origin = row["provenance"]
+            scenario = scenarios.get(origin["scenario_id"], {})
+            person = scenario.get("people", {}).get(origin["agent_id"], {}).get("name", origin["agent_id"])
+            out.rule(Text(f"{row['id']} · {person} · {origin['group']}"), align="left")
+            for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
+                name = "answer" if label == "messages" else label
+                out.print(Text.assemble((f"{name:>8}  ", "bold"), text), soft_wrap=True)
+
+
 async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -134,7 +162,10 @@ def _report(result: RunResult) -> None:
     if counts["bad_profiles"]:
         table.add_row("bad profile rows", str(counts["bad_profiles"]))
     tokens = summary["tokens"]
-    table.add_row("used", f"{summary['calls']} calls, {tokens['input']:,} + {tokens['output']:,} tokens, {summary['seconds']:.0f} s")
+    table.add_row(
+        "used",
+        f"{summary['calls']} calls, {tokens['input']:,} + {tokens['output']:,} tokens, {summary['seconds']:.0f} s",
+    )
     if summary["cost_usd"]:
         table.add_row("cost", f"{summary['cost_usd']:.4f} USD")
     table.add_row("ended", summary["ended"])

@@ -48,7 +48,12 @@ class RunProgress:
             self._show("personas", event["total"], completed=event["done"])
         elif stage == "society":
             self._counts["actions"] += event.get("actions", 0)
-            self._show("scenarios", self._config.scenarios, advance=what == "scenario", note=f"{self._counts['actions']} actions")
+            self._show(
+                "scenarios",
+                self._config.scenarios,
+                advance=what == "scenario",
+                note=f"{self._counts['actions']} actions",
+            )
         elif stage == "generate":
             self._counts["generated"] += 1
             self._show("rows", rows, note=f"{self._counts['generated']} written")
@@ -58,12 +63,17 @@ class RunProgress:
             note = f"{self._counts['generated']} written, {self._counts['dropped']} dropped"
             self._show("rows", rows, completed=self._counts["kept"], note=note)
 
-    def _show(self, name: str, total: int, *, completed: int | None = None, advance: bool = False, note: str = "") -> None:
+    def _show(
+        self, name: str, total: int, *, completed: int | None = None, advance: bool = False, note: str = ""
+    ) -> None:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, note="")
         budget = self._budget
         used = f"{budget.calls} calls, {budget.input_tokens + budget.output_tokens:,} tokens" if budget else ""
         cost = f", {budget.cost:.4f} USD" if budget and budget.cost else ""
         self._progress.update(
-            self._tasks[name], completed=completed, advance=1 if advance else None, note="; ".join(filter(None, (note, used + cost)))
+            self._tasks[name],
+            completed=completed,
+            advance=1 if advance else None,
+            note="; ".join(filter(None, (note, used + cost))),
         )

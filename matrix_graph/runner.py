@@ -1,7 +1,7 @@
 """A run directory: configuration → models, store, graph → files, and on from there after a stop.
 
-    run.json  society.json  scenarios.jsonl  dataset/<kind>.jsonl  rejected.jsonl  README.md
-    journal.sqlite  checkpoints.sqlite  chroma/
+run.json  society.json  scenarios.jsonl  dataset/<kind>.jsonl  rejected.jsonl  README.md
+journal.sqlite  checkpoints.sqlite  chroma/
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from matrix_graph.config import RunConfig
-from matrix_graph.context import Context, Resources, opened
+from matrix_graph.context import Context, Resources, close, opened
 from matrix_graph.errors import InputError, RunPaused
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
@@ -69,7 +69,9 @@ class RunResult:
         return read_json_lines(self.out / "scenarios.jsonl")
 
 
-def run(config: RunConfig, *, resume: bool = False, overwrite: bool = False, listen: Listener | None = None) -> RunResult:
+def run(
+    config: RunConfig, *, resume: bool = False, overwrite: bool = False, listen: Listener | None = None
+) -> RunResult:
     """`arun` for code that is not asynchronous."""
     return asyncio.run(arun(config, resume=resume, overwrite=overwrite, listen=listen))
 
@@ -107,13 +109,17 @@ def resumed(config: RunConfig) -> RunConfig:
     except (OSError, ValueError) as error:
         raise InputError(f"{config.out} holds no run to resume ({error}).") from error
     if before["profiles_digest"] != _digest(config.model_copy(update={"profiles": before["config"]["profiles"]})):
-        raise InputError(f"The profiles of the run in {config.out} have changed since it began; start anew with --overwrite.")
+        raise InputError(
+            f"The profiles of the run in {config.out} have changed since it began; start anew with --overwrite."
+        )
     given = {name: getattr(config, name) for name in config.model_fields_set}
     clashes = sorted(
         name for name in config.model_fields_set - MAY_CHANGE if config.public()[name] != before["config"][name]
     )
     if clashes:
-        raise InputError(f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}; it cannot change on --resume.")
+        raise InputError(
+            f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}, which cannot change."
+        )
     fields = before["config"] | {name: value for name, value in given.items() if name in MAY_CHANGE}
     return RunConfig.load(None, fields)
 
@@ -163,7 +169,7 @@ class _Session:
             return await self._work(res, store)
         finally:
             store.close()
-            res.close()
+            await close(self.context)
 
     async def _work(self, res: Resources, store: ChromaStore) -> RunResult:
         counts: dict[str, Any] = {}
@@ -213,7 +219,7 @@ class _Session:
         return groups, similarity
 
     async def _graph(self, store: ChromaStore, groups: Sequence[Group]) -> dict[str, Any]:
-        builder = create_matrix(groups, steps=self.steps)
+        builder = create_matrix(groups, steps=self.steps, agent_checkpoints=False)
         config: Any = {"configurable": {"thread_id": self.context.run}, "recursion_limit": 1_000_000}
         async with AsyncSqliteSaver.from_conn_string(str(self.config.out / "checkpoints.sqlite")) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
@@ -221,10 +227,10 @@ class _Session:
             wanted = [r.model_dump() for r in self.config.requirements()]
             given: Any = None if begun else {"quota": self.config.scenarios, "wanted": wanted}
             self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
-            async for _, event in graph.astream(
-                given, config, context=self.context, stream_mode="custom", subgraphs=True
+            async for part in graph.astream(
+                given, config, context=self.context, stream_mode="custom", subgraphs=True, version="v2"
             ):
-                self.listen(event)
+                self.listen(cast("dict[str, Any]", part["data"]))
             state = await graph.aget_state(config)
             return dict(state.values)
 
@@ -286,9 +292,11 @@ async def _probe(context: Context, with_chat: bool) -> tuple[int, int]:
         if with_chat and context.model != LOCAL:
             await res.model.text("probe", [{"role": "user", "content": "Answer with the word: ready"}])
     except RunPaused as error:
-        raise InputError(f"The model cannot be reached{f' at {context.base_url}' if context.base_url else ''}: {error}") from error
+        raise InputError(
+            f"The model cannot be reached{f' at {context.base_url}' if context.base_url else ''}: {error}"
+        ) from error
     finally:
-        res.close()
+        await close(context)
     return int(dims), res.budget.calls
 
 
@@ -300,7 +308,9 @@ def _check_folder(out: Path, overwrite: bool) -> None:
     if not (out / "run.json").is_file():
         raise InputError(f"--out {out} holds files that are no run; name an empty or a new folder.")
     if not overwrite:
-        raise InputError(f"--out {out} holds another run; go on with it (--resume), replace it (--overwrite), or name another folder.")
+        raise InputError(
+            f"--out {out} holds another run; go on with it (--resume), replace it (--overwrite), or name a new folder."
+        )
 
 
 def _clear(out: Path) -> None:
@@ -330,5 +340,3 @@ def _told(failures: Sequence[dict[str, Any]]) -> dict[str, int]:
 def _versions() -> dict[str, str]:
     names = ("matrix-graph", "langgraph", "langchain-core", "langchain-openai", "chromadb")
     return {"python": platform.python_version()} | {name: version(name) for name in names}
-
-

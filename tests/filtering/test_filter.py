@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matrix_graph.errors import InputError
+from matrix_graph.filtering.contamination import Contamination, read_benchmark
+from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
+from matrix_graph.filtering.form import Form
+from matrix_graph.filtering.graph import create_filter
+from matrix_graph.filtering.step import Drop
+from matrix_graph.schema import Row
+from matrix_graph.testing import prose
+from tests.helpers import sft
+
+ASK = "My oven loses heat on the left side since Monday. How do I find the leak?"
+
+
+async def test_a_users_own_rows_go_through_without_model_store_or_context() -> None:
+    rows = [sft("1", ASK), sft("2", ASK.upper()), sft("3", "The market was full today and I sold it all.")]
+    result = await create_filter().compile().ainvoke({"rows": rows})
+    assert result["rows"] == [rows[0]]
+    assert [(r["id"], r["rule"], r["threshold"]) for r in result["rejections"]] == [
+        ("3", "no request", "a question or a task"),
+        ("2", "exact duplicate", "no equal prompt"),
+    ]
+    assert result["rejections"][0]["row"] == rows[2]
+
+
+@pytest.mark.parametrize(
+    ("row", "rule"),
+    [
+        (sft("x", "Why so?"), "prompt too short"),
+        (sft("x", "I went to the market and bought two nets there."), "no request"),
+        (sft("x", ASK, ""), "answer too short"),
+        (sft("x", ASK, "First check the seal, then the"), "answer breaks off"),
+        (sft("x", ASK, "As an AI language model I cannot bake."), "template residue"),
+        (sft("x", ASK + " <|im_end|>"), "template residue"),
+        (sft("x", "Dear [Your Name], how do I greet a customer?"), "template residue"),
+        ({"id": "x", "prompt": ASK, "chosen": "Check the seal.", "rejected": "Check the seal."}, "identical answers"),
+    ],
+)
+def test_form_drops(row: Row, rule: str) -> None:
+    assert [d.rule for d in Form()([row], [])] == [rule]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        sft("x", ASK),
+        sft("x", "Write a notice for the door: closed on Sunday from now on."),
+        sft("x", "I need a plan for six weeks of exams, two hours a day."),
+        sft("x", "¿Cómo arreglo la puerta del horno de mi tienda?"),
+        sft("x", "オーブンの左側が冷たいです。 どう 直せば いい ですか？"),
+        sft("x", ASK, "```python\nprint(1)\n```"),
+        {"id": "x", "prompt": [{"role": "user", "content": ASK}], "completion": "Look at the seal first."},
+    ],
+)
+def test_form_keeps(row: Row) -> None:
+    assert Form()([row], []) == []
+
+
+def test_near_duplicates_are_found_and_others_kept() -> None:
+    rng = random.Random(0)
+    base = [prose(rng, 3) for _ in range(300)]
+    edited = []
+    for text in base[:100]:
+        words = text.split()
+        words[rng.randrange(len(words))] = "indeed"
+        edited.append(" ".join(words))
+    rows = [sft(f"b{i}", t) for i, t in enumerate(base)] + [sft(f"e{i}", t) for i, t in enumerate(edited)]
+    dropped = {d.id for d in NearDuplicates()(rows, [])}
+    planted = {f"e{i}" for i in range(100)}
+    assert len(dropped & planted) >= 95
+    assert len(dropped - planted) <= 0.05 * len(dropped)
+
+
+def test_earlier_rows_count_but_are_not_dropped() -> None:
+    for step in (ExactDuplicates(), NearDuplicates()):
+        drops = step([sft("new", ASK)], [sft("old", ASK), sft("older", ASK)])
+        assert [d.id for d in drops] == ["new"]
+
+
+words = st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=20)
+
+
+@given(words, words, st.integers(0, 12))
+def test_a_verbatim_8_gram_is_always_found(benchmark: list[str], prompt: list[str], at: int) -> None:
+    rule = Contamination.of([" ".join(benchmark)])
+    start = at % (len(benchmark) - 7)
+    leaked = [*prompt[:3], *benchmark[start : start + 8], *prompt[3:]]
+    assert rule([sft("x", "  ".join(leaked).upper())], [])
+    grams = {tuple(benchmark[i : i + 8]) for i in range(len(benchmark) - 7)}
+    clean = not any(tuple(prompt[i : i + 8]) in grams for i in range(len(prompt) - 7))
+    assert (rule([sft("x", " ".join(prompt))], []) == []) == clean
+
+
+def test_benchmark_files_of_several_layouts(tmp_path: Path) -> None:
+    path = tmp_path / "b.jsonl"
+    path.write_text(
+        '{"question": "one two"}\n{"prompt": [{"role": "user", "content": "three"}]}\nplain line\n"quoted"\n'
+    )
+    assert read_benchmark(path) == ["one two", "three", "plain line", "quoted"]
+    path.write_text('{"other": 1}\n')
+    with pytest.raises(InputError, match="holds no benchmark prompt"):
+        read_benchmark(path)
+
+
+async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None:
+    class NoOvens:
+        name, compares = "no_ovens", False
+
+        def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+            return [Drop(r["id"], "oven", 1, 0) for r in rows if "oven" in str(r)]
+
+    result = (
+        await create_filter([ExactDuplicates(), NoOvens()]).compile().ainvoke({"rows": [sft("1", ASK), sft("2", "ok")]})
+    )
+    assert [r["id"] for r in result["rows"]] == ["2"]
+    with pytest.raises(InputError):
+        create_filter([Form(), Form()])

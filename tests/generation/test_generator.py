@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from langgraph.store.memory import InMemoryStore
+
+from matrix_graph.generation.graph import create_generator
+from matrix_graph.generation.retrieval import PASSES, ordered_sources
+from matrix_graph.generation.synthesis import cleaned
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.structured import Malformed
+from matrix_graph.schema import Action, Scenario
+from matrix_graph.testing import FakeChat, FakeEmbeddings
+from tests.helpers import context
+
+
+def _scenario(n: int, agents: list[str], summary: str) -> Scenario:
+    actions = [
+        Action(
+            id=f"s{n}-{a}",
+            agent=a,
+            step=0,
+            text=f"{a} acts on {summary}",
+            trigger="goal",
+            recipients=[],
+            reason="",
+            call="",
+        )
+        for a in agents
+    ]
+    return Scenario(id=f"s{n}", group=f"g{n % 2}", round=n, agents=agents, actions=actions, summary=summary)
+
+
+SCENARIOS = [
+    _scenario(n, ["ana", "bo"], text) for n, text in enumerate(["a storm at sea", "bread and ovens", "a ledger"])
+]
+
+
+async def test_a_users_own_scenarios_become_rows_with_provenance() -> None:
+    graph = create_generator().compile()
+    wanted = [{"kind": "sft", "count": 4}, {"kind": "dpo", "count": 2}]
+    result = await graph.ainvoke({"requirements": wanted, "scenarios": SCENARIOS}, context=context())
+    assert [r["kind"] for r in result["rows"]] == ["sft"] * 4 + ["dpo"] * 2
+    assert result["taken"] == {"sft": 4, "dpo": 2}
+    for row in result["rows"]:
+        origin = row["provenance"]
+        assert origin["actions"] == [f"{origin['scenario_id']}-{origin['agent_id']}"]
+        assert len(origin["calls"]) == (2 if row["kind"] == "sft" else 3)
+    sft, dpo = result["rows"][0], result["rows"][-1]
+    assert [m["role"] for m in sft["messages"]] == ["user", "assistant"]
+    assert [m["role"] for m in dpo["prompt"] + dpo["chosen"] + dpo["rejected"]] == ["user", "assistant", "assistant"]
+    assert dpo["chosen"] != dpo["rejected"]
+
+
+async def test_a_later_batch_takes_other_sources_until_none_is_left() -> None:
+    graph, taken, seen = create_generator().compile(), dict[str, int](), list[str]()
+    for _ in range(10):
+        given: Any = {"requirements": [{"kind": "sft", "count": 7}], "scenarios": SCENARIOS, "taken": taken}
+        result = await graph.ainvoke(given, context=context())
+        taken = result["taken"]
+        seen += [row["id"] for row in result["rows"]]
+    assert len(seen) == len(set(seen)) == 6 * PASSES
+
+
+async def test_even_sampling_asks_everybody_before_anybody_twice() -> None:
+    sources = await ordered_sources(SCENARIOS, None, Embedder(FakeEmbeddings()), seed=1)
+    assert {s.agent for s in sources[:2]} == {"ana", "bo"}
+    assert {(s.scenario["id"], s.agent) for s in sources[:6]} == {(s["id"], a) for s in SCENARIOS for a in s["agents"]}
+
+
+async def test_a_domain_comes_first() -> None:
+    sources = await ordered_sources(SCENARIOS, "ovens and bread", Embedder(FakeEmbeddings()), seed=0)
+    assert sources[0].scenario["id"] == "s1"
+
+
+async def test_a_failing_call_is_a_failure_and_the_others_go_on() -> None:
+    model = FakeChat(replies={"ana acts on a ledger": ""})
+    ctx = context(model=FakeChat(replies={"Write what this person": ""}))
+    graph = create_generator().compile()
+    given: Any = {"requirements": [{"kind": "sft", "count": 2}], "scenarios": SCENARIOS}
+    result = await graph.ainvoke(given, context=ctx)
+    assert result["rows"] == []
+    assert [f["reason"] for f in result["failures"]] == ["the answer was empty"] * 2
+    assert (await graph.ainvoke(given, context=context(model=model)))["failures"] == []
+
+
+async def test_scenarios_come_from_the_store_by_default() -> None:
+    store = InMemoryStore()
+    for scenario in SCENARIOS:
+        store.put(("scenarios", "run"), scenario["id"], dict(scenario))
+    graph = create_generator().compile(store=store)
+    result = await graph.ainvoke({"requirements": [{"kind": "sft", "count": 3}]}, context=context())
+    assert len(result["rows"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ('"How do I fix it?"', "How do I fix it?"),
+        ("User: hi there", "hi there"),
+        ('He said "no" and "yes"', 'He said "no" and "yes"'),
+    ],
+)
+def test_an_instruction_is_freed_of_labels_and_quotes(text: str, clean: str) -> None:
+    assert cleaned(text) == clean
+
+
+def test_an_instruction_of_nothing_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        cleaned('user:  ""')

@@ -1,0 +1,33 @@
+"""Small makers of data that several tests need."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matrix_graph.context import Context
+from matrix_graph.schema import Group, Persona, Profile, Row
+from matrix_graph.testing import FakeChat, FakeEmbeddings
+
+
+def persona(name: str, steps: int = 4) -> Persona:
+    profile = Profile(
+        name, f"{name.title()} Doe", f"{name} mends nets in a harbour town.", ("first post", "second post")
+    )
+    return Persona(profile, "calm", f"own a boat called {name}", tuple(f"step {n} of {name}" for n in range(steps)))
+
+
+def groups(*sizes: int, steps: int = 4) -> tuple[Group, ...]:
+    numbers = iter(range(1000))
+    return tuple(
+        Group(f"group-{g:03}", tuple(persona(f"agent{next(numbers)}", steps) for _ in range(size)))
+        for g, size in enumerate(sizes, 1)
+    )
+
+
+def context(**options: Any) -> Context:
+    return Context(**{"model": FakeChat(), "embeddings": FakeEmbeddings()} | options)
+
+
+def sft(row_id: str, prompt: str, answer: str = "Take the early ferry and carry cash.") -> Row:
+    messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+    return {"id": row_id, "kind": "sft", "messages": messages}

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, Field
+
+from matrix_graph.context import Context, Resources, close, opened
+from matrix_graph.errors import CallFailed, CapReached, InputError, ProviderDown
+from matrix_graph.llm.structured import Malformed
+from matrix_graph.testing import FakeServer, Faults
+from tests.helpers import context
+
+ASK = [{"role": "user", "content": "Where is the ferry?"}]
+
+
+class Choice(BaseModel):
+    reason: str = Field(max_length=40)
+    numbers: list[int] = Field(max_length=3)
+
+
+def _at(server: FakeServer, **options: Any) -> Context:
+    return context(**{"model": "openai:fake", "base_url": server.url, "concurrency": 16} | options)
+
+
+async def _many(res: Resources, n: int) -> list[Any]:
+    asks = (res.model.text(f"s/{i}", [{"role": "user", "content": f"question {i}?"}]) for i in range(n))
+    return await asyncio.gather(*asks, return_exceptions=True)
+
+
+async def test_a_slot_is_asked_once_and_two_slots_twice(server: FakeServer) -> None:
+    ctx = _at(server)
+    res = await opened(ctx)
+    first = await res.model.text("a", ASK)
+    again = await res.model.text("a", ASK)
+    other = await res.model.text("b", ASK)
+    assert first == again
+    assert (first.call, other.call) == ("a#1", "b#1")
+    assert server.requests["ok"] == 2 == res.budget.calls
+    assert res.budget.input_tokens > 0
+    await close(ctx)
+
+
+async def test_a_malformed_answer_is_asked_for_again_with_the_reason(server: FakeServer) -> None:
+    ctx = _at(server)
+    res = await opened(ctx)
+    server.replies = {"could not be used": '{"reason": "fits", "numbers": [1]}', "Where": '{"reason": 3}'}
+    answer = await res.model.parsed("a", ASK, Choice)
+    assert answer.value == Choice(reason="fits", numbers=[1])
+    assert answer.call == "a#2"
+    repair = res.journal.entries("a#2")[0].request
+    assert "numbers: Field required" in repair
+    await close(ctx)
+
+
+async def test_what_never_fits_fails_after_four_and_stays_failed(server: FakeServer) -> None:
+    ctx = _at(server)
+    res = await opened(ctx)
+    server.replies = {"Where": "no JSON at all"}
+    for _ in range(2):
+        with pytest.raises(CallFailed, match="not the JSON asked for"):
+            await res.model.parsed("a", ASK, Choice)
+    assert server.requests["ok"] == 4
+    await close(ctx)
+
+
+async def test_cut_and_empty_answers_are_no_answers(server: FakeServer) -> None:
+    server.faults = Faults(truncated=1.0)
+    ctx = _at(server)
+    res = await opened(ctx)
+    with pytest.raises(CallFailed, match="cut off"):
+        await res.model.text("a", ASK)
+    server.faults = Faults(malformed=1.0)
+    with pytest.raises(CallFailed, match="empty"):
+        await res.model.text("b", ASK)
+    await close(ctx)
+
+
+async def test_a_check_can_refuse_a_text(server: FakeServer) -> None:
+    def check(text: str) -> str:
+        raise Malformed("too plain")
+
+    ctx = _at(server)
+    with pytest.raises(CallFailed, match="too plain"):
+        await (await opened(ctx)).model.text("a", ASK, check=check)
+    await close(ctx)
+
+
+async def test_passing_faults_lose_no_call(server: FakeServer) -> None:
+    server.faults = Faults(error=0.1, throttle=0.1, retry_after=0.05)
+    ctx = _at(server)
+    answers = await _many(await opened(ctx), 120)
+    assert all(not isinstance(a, Exception) for a in answers)
+    assert server.requests["error"]
+    assert server.requests["throttle"]
+    await close(ctx)
+
+
+async def test_a_provider_that_is_down_stops_the_run_soon(server: FakeServer) -> None:
+    server.faults = Faults(throttle=1.0, retry_after=0.5)
+    ctx, started = _at(server), time.monotonic()
+    answers = await _many(await opened(ctx), 100)
+    assert {type(a) for a in answers} == {ProviderDown}
+    assert time.monotonic() - started < 15
+    await close(ctx)
+
+
+async def test_retry_after_is_honoured(server: FakeServer) -> None:
+    server.faults = Faults(throttle=1.0, retry_after=0.7)
+    ctx, started = _at(server), time.monotonic()
+    res = await opened(ctx)
+    call = asyncio.create_task(res.model.text("a", ASK))
+    await asyncio.sleep(0.3)
+    server.faults = Faults()
+    await call
+    assert time.monotonic() - started >= 0.7
+    await close(ctx)
+
+
+@pytest.mark.parametrize(("cap", "slots"), [(1, 1), (7, 4), (20, 16)])
+async def test_the_call_cap_is_exact_even_with_faults(server: FakeServer, cap: int, slots: int) -> None:
+    server.faults = Faults(error=0.2)
+    ctx = _at(server, max_calls=cap, concurrency=slots)
+    answers = await _many(await opened(ctx), 60)
+    assert any(isinstance(a, CapReached) for a in answers)
+    assert server.requests.total() == cap
+    await close(ctx)
+
+
+async def test_the_cost_cap_overshoots_by_no_more_than_what_is_in_flight(server: FakeServer) -> None:
+    ctx = _at(server, max_cost=0.001, price=(0.0, 10.0), concurrency=4)
+    res = await opened(ctx)
+    answers = await _many(res, 200)
+    assert any(isinstance(a, CapReached) for a in answers)
+    dearest = max(e.output_tokens for e in res.journal.entries()) * 10 / 1e6
+    assert 0.001 <= res.budget.cost <= 0.001 + 4 * dearest
+    await close(ctx)
+
+
+async def test_a_cost_cap_without_a_price_is_refused(server: FakeServer) -> None:
+    with pytest.raises(InputError, match="--price"):
+        await opened(_at(server, max_cost=1.0))
+
+
+async def test_a_wrong_key_is_bad_input(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+    server.key = "sk-right"
+    ctx = _at(server)
+    with pytest.raises(InputError, match="wrong key"):
+        await (await opened(ctx)).model.text("a", ASK)
+    await close(ctx)
+
+
+async def test_a_timeout_is_told_and_tried_again(server: FakeServer) -> None:
+    server.faults = Faults(latency=5.0)
+    ctx = _at(server, timeout=0.1)
+    with pytest.raises(ProviderDown, match=r"timed out after 0.1 s \(4 attempts\)|timed out"):
+        await (await opened(ctx)).model.text("a", ASK)
+    await close(ctx)
+
+
+async def test_any_chat_model_can_be_asked_for_a_shape() -> None:
+    ctx = context()
+    answer = await (await opened(ctx)).model.parsed("a", ASK, Choice)
+    assert isinstance(answer.value, Choice)
+    await close(ctx)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matrix_graph.errors import InputError
+from matrix_graph.llm.prompts import VARIABLES, Prompts
+
+PROMPTS = Prompts()
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_every_shipped_prompt_renders_with_its_variables(small: bool) -> None:
+    prompts = Prompts(small=small)
+    for name, variables in VARIABLES.items():
+        messages = prompts.render(name, **dict.fromkeys(variables, "VALUE"))
+        assert messages
+        assert all("$" not in m["content"] for m in messages)
+
+
+@given(text=st.text())
+def test_a_value_is_never_read_as_a_template(text: str) -> None:
+    hostile = "$goal ${plan} {{x}} {0} %(a)s" + text
+    values = dict.fromkeys(VARIABLES["agent"], "x") | {"description": hostile}
+    content = PROMPTS.render("agent", **values)[0]["content"]
+    assert hostile in content
+    assert content.count("$goal") == hostile.count("$goal")
+
+
+def test_the_part_that_all_steps_of_an_agent_share_comes_first() -> None:
+    same = dict.fromkeys(VARIABLES["agent"], "x")
+    one = PROMPTS.render("agent", "act_goal", **same, memories="m1", plan_step="p1")
+    two = PROMPTS.render("agent", "act_reaction", **same, memories="m2", plan_step="p2", observations="o")
+    assert one[0] == two[0]
+    assert one[1] != two[1]
+
+
+def test_a_folder_overrides_by_name(tmp_path: Path) -> None:
+    (tmp_path / "respond.md").write_text("# system\nBe brief. It costs $$5.")
+    assert Prompts(tmp_path).render("respond") == [{"role": "system", "content": "Be brief. It costs $5."}]
+    assert Prompts(tmp_path).render("persona", name="a", description="b", posts="c") == PROMPTS.render(
+        "persona", name="a", description="b", posts="c"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("respond", "# system\nHello $nobody", r"uses \$nobody; it receives: none"),
+        ("respond", "Hello", "needs a line '# system'"),
+        ("respond", "# user\nIt costs 5$", "starts no variable"),
+        ("answer", "# user\nHello", "No prompt is called answer"),
+    ],
+)
+def test_a_prompt_that_cannot_work_is_refused_at_load(tmp_path: Path, name: str, text: str, told: str) -> None:
+    (tmp_path / f"{name}.md").write_text(text)
+    with pytest.raises(InputError, match=told):
+        Prompts(tmp_path)
+
+
+def test_an_empty_prompt_folder_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no \.md file"):
+        Prompts(tmp_path)

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from matrix_graph.errors import InputError
+from matrix_graph.society.profiles import SHIPPED, load_profiles, sample_profiles
+from matrix_graph.society.scrub import scrub
+
+GOOD = {"id": "p1", "name": "Ana", "description": "A baker.", "posts": ["Bread is up again."], "town": "Porto"}
+
+
+def _file(tmp_path: Path, *lines: Any) -> Path:
+    path = tmp_path / "profiles.jsonl"
+    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    return path
+
+
+def test_the_shipped_profiles_are_many_whole_and_marked_synthetic() -> None:
+    profiles, bad = load_profiles()
+    assert len(profiles) >= 100
+    assert not bad
+    assert len({p.name for p in profiles}) == len(profiles)
+    for p in profiles:
+        assert 3 <= len(p.posts) <= 5
+        assert p.extra["synthetic"] is True
+    raw = SHIPPED.read_text("utf-8")
+    assert "@" not in raw
+    assert "http" not in raw
+
+
+def test_good_rows_go_on_and_bad_ones_are_told(tmp_path: Path) -> None:
+    rows = (GOOD, "{broken", {"name": "No text"}, [1], {**GOOD, "name": "Twice"}, {"name": "Bo", "description": "x"})
+    profiles, bad = load_profiles(_file(tmp_path, *rows))
+    assert [p.name for p in profiles] == ["Ana", "Bo"]
+    assert profiles[0].extra == {"town": "Porto"}
+    assert profiles[1].id == "row6"
+    assert [b.row for b in bad] == [2, 3, 4, 5]
+    reasons = " | ".join(b.reason for b in bad)
+    for told in ("not JSON", "description: Field required", "not a JSON object", "stands in an earlier row"):
+        assert told in reasons
+
+
+def test_strict_stops_at_bad_rows(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="row 2: not JSON"):
+        load_profiles(_file(tmp_path, GOOD, "{broken"), strict=True)
+
+
+@pytest.mark.parametrize("lines", [(), ("",), ("{broken",)])
+def test_a_file_without_profiles_is_bad_input(tmp_path: Path, lines: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match="holds no profile"):
+        load_profiles(_file(tmp_path, *lines))
+
+
+def test_an_id_becomes_safe_for_names_and_holds_no_contact(tmp_path: Path) -> None:
+    profiles, _ = load_profiles(_file(tmp_path, {**GOOD, "id": "a/b.c|d:e"}, {**GOOD, "id": "ana@mail.example"}))
+    assert [p.id for p in profiles] == ["a-b-c-d-e", "-e-mail-"]
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("mail ana.b+x@post.example.org now", "mail [e-mail] now"),
+        ("ana [at] post [dot] org", "[e-mail]"),
+        ("see https://a.b/c?d=e, or www.x.org/y", "see [link] or [link]"),
+        ("shop at netmenders.com today", "shop at [link] today"),
+        ("ask @ana_b or @bo", "ask [handle] or [handle]"),
+        ("call +351 912 345 678 or (020) 7946 0958", "call [phone] or [phone]"),
+        ("555-123-4567", "[phone]"),
+    ],
+)
+def test_contacts_go(text: str, clean: str) -> None:
+    assert scrub(text) == clean
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "42 kg for 1,250.50 EUR in 2024",
+        "R84,000 on a bakkie",
+        "9,200 objects, 3.5 km, 16mm",
+        "at 10:30 on 2024-05-12",
+        "a e.g. b",
+    ],
+)
+def test_innocent_numbers_stay(text: str) -> None:
+    assert scrub(text) == text
+
+
+@given(st.text())
+def test_scrubbing_twice_changes_nothing(text: str) -> None:
+    assert scrub(scrub(text)) == scrub(text)
+
+
+@given(count=st.integers(1, 400), seed=st.integers(0, 5))
+def test_a_sample_has_the_size_asked_and_no_person_twice(count: int, seed: int) -> None:
+    profiles, _ = load_profiles()
+    chosen = sample_profiles(profiles, count, seed)
+    assert len(chosen) == count
+    assert len({p.id for p in chosen}) == count
+    assert len({(p.name, p.posts) for p in chosen}) == count
+    assert chosen == sample_profiles(profiles, count, seed)
+    assert chosen[: min(count, 120)] == sample_profiles(profiles, 120, seed)[:count]
