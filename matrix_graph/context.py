@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakKeyDictionary
@@ -16,7 +17,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langgraph.store.base import BaseStore
 
-from matrix_graph.errors import InputError
+from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Budget, Price, price_of
 from matrix_graph.llm.caller import Caller, Line
 from matrix_graph.llm.embedder import Embedder
@@ -44,6 +45,7 @@ class Context:
         communication: `structured`, or the control arms `random` and `none`.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
+        memory_limit: Memories of an agent past which the older half is consolidated into one.
         max_calls, max_cost: Caps (requests; US dollars) that pause the run.
         price: US dollars per million tokens (in, out) where the price list does not know the model.
         journal: File of the call journal; in memory if None.
@@ -60,6 +62,7 @@ class Context:
     communication: Communication = "structured"
     concurrency: int = 8
     timeout: float = 120.0
+    memory_limit: int = 500
     max_calls: int | None = None
     max_cost: float | None = None
     price: tuple[float, float] | None = None
@@ -88,6 +91,7 @@ class Resources:
         self.budget.prices = _prices(context, {self.model.name, self.student.name})
         self.budget.carry_over(self.journal.totals())
         self._run = context.run
+        self._memory_limit = context.memory_limit
         self._own = [
             made
             for made, spec in ((model, context.model), (student, context.student), (embeddings, context.embeddings))
@@ -103,8 +107,17 @@ class Resources:
         """
         store = _needed(store)
         if store not in self._memories:
-            self._memories[store] = EpisodicMemory(store, self.embedder, run=self._run)
+            self._memories[store] = EpisodicMemory(
+                store, self.embedder, run=self._run, limit=self._memory_limit, consolidate=self._consolidated
+            )
         return self._memories[store]
+
+    async def _consolidated(self, slot: str, texts: Sequence[str]) -> str:
+        messages = self.prompts.render("consolidate", memories="\n".join(f"- {text}" for text in texts))
+        try:
+            return (await self.model.text(slot, messages, max_tokens=400, paragraph=True)).value
+        except CallFailed:
+            return ""
 
     def records(self, store: BaseStore | None) -> Records:
         """The records of this run in the graph's store. Errors as `memory`."""

@@ -133,7 +133,6 @@ class _Session:
     bad_rows: list[BadRow]
     steps: tuple[Step, ...]
     context: Context
-    dims: int
     listen: Listener
     started: float
     probes: int = 0
@@ -150,21 +149,17 @@ class _Session:
         benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
         steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
         context = config.context()
-        dims, probes = await _probe(replace(context, journal=None, max_calls=None), with_chat=not resume)
+        probes = await _probe(replace(context, journal=None, max_calls=None), with_chat=not resume)
         if overwrite:
             _clear(config.out)
         config.out.mkdir(parents=True, exist_ok=True)
-        return cls(config, profiles, bad, steps, context, dims, listen, time.time(), probes)
+        return cls(config, profiles, bad, steps, context, listen, time.time(), probes)
 
     async def go(self) -> RunResult:
         res = await opened(self.context)
         res.budget.calls += self.probes
         self.listen({"stage": "start", "budget": res.budget, "config": self.config, "bad_rows": self.bad_rows})
-        store = await asyncio.to_thread(
-            ChromaStore,
-            self.config.out / "chroma",
-            index={"dims": self.dims, "embed": res.embedder.lists, "fields": ["text"]},
-        )
+        store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
         try:
             return await self._work(res, store)
         finally:
@@ -284,11 +279,11 @@ class _Session:
         return summary
 
 
-async def _probe(context: Context, with_chat: bool) -> tuple[int, int]:
-    """Embedding dimensions, and the number of model calls that finding out took."""
+async def _probe(context: Context, with_chat: bool) -> int:
+    """See that the models answer; returns the number of chat calls that it took."""
     res = await opened(context)
     try:
-        dims = (await res.embedder.embed(["probe"])).shape[1]
+        await res.embedder.embed(["probe"])
         if with_chat and context.model != LOCAL:
             await res.model.text("probe", [{"role": "user", "content": "Answer with the word: ready"}])
     except RunPaused as error:
@@ -297,7 +292,7 @@ async def _probe(context: Context, with_chat: bool) -> tuple[int, int]:
         ) from error
     finally:
         await close(context)
-    return int(dims), res.budget.calls
+    return res.budget.calls
 
 
 def _check_folder(out: Path, overwrite: bool) -> None:

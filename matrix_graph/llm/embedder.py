@@ -47,11 +47,6 @@ class Embedder:
             self._known.pop(next(iter(self._known)))
         return np.stack([found[text] for text in texts]) if texts else np.zeros((0, 0), dtype=np.float32)
 
-    async def lists(self, texts: Sequence[str]) -> list[list[float]]:
-        """`embed` in the form that LangGraph's stores take as `index["embed"]`."""
-        vectors: list[list[float]] = (await self.embed(texts)).tolist()
-        return vectors
-
     async def _request(self, texts: list[str]) -> NDArray[np.float32]:
         try:
             raw = np.asarray(await self.model.aembed_documents([t or " " for t in texts]), dtype=np.float32)

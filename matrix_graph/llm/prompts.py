@@ -29,6 +29,7 @@ VARIABLES: dict[str, frozenset[str]] = {
         "instruct_sft": "style",
         "instruct_dpo": "style",
         "respond": "",
+        "consolidate": "memories",
     }.items()
 }
 """The prompts there are, and the variables that each receives."""

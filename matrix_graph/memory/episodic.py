@@ -1,62 +1,34 @@
 """Episodic memory: what each agent did and saw, recalled by relevance, recency and importance.
 
 The records live in a LangGraph store, under ids made from their place in the run, so that writing
-again doubles nothing. Vectors are kept in the process per agent and scored exactly: a filtered
-nearest-neighbour query per agent costs more than the model call that it serves.
+again doubles nothing; each carries its own vector. In the process a lane per agent and branch holds
+the vectors in one matrix and scores them exactly: a filtered nearest-neighbour query per agent costs
+more than the model call that it serves, and an index costs more per memory than the memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
-from langgraph.store.base import BaseStore, Op, PutOp
+from langgraph.store.base import BaseStore, Item, Op, PutOp, SearchOp
 from numpy.typing import NDArray
 
+from matrix_graph.errors import InputError
 from matrix_graph.llm.embedder import Embedder
+from matrix_graph.memory.lane import Lane, Memory, Recalled, Weights
 
-_PAGE = 5_000
+MAIN = "main"
+_PAGE = 1_000
+_FORMAT = 1
 
-
-@dataclass(frozen=True)
-class Weights:
-    """Weights of the three scores and the decay of recency per step.
-
-    The sum of relevance, recency and importance is that of Generative Agents (arXiv 2304.03442),
-    there with equal weights and recency 0.995 per hour; a step here is nearer to half a day.
-    """
-
-    relevance: float = 1.0
-    recency: float = 0.5
-    importance: float = 0.5
-    decay: float = 0.95
-
-
-_RELEVANCE = Weights(recency=0.0, importance=0.0)
-
-
-class Memory(NamedTuple):
-    """One thing remembered. `step` counts from 0; what came before the run stands at -1."""
-
-    agent: str
-    step: int
-    number: int
-    text: str
-    kind: str
-    importance: float
-
-
-class Recalled(NamedTuple):
-    """A memory with the scores that brought it up; `score` is their weighted sum."""
-
-    memory: Memory
-    score: float
-    relevance: float
-    recency: float
-    importance: float
+Vectors = NDArray[np.float32]
+Consolidate = Callable[[str, Sequence[str]], Awaitable[str]]
+"""Given a slot and texts, one text that tells what they tell."""
 
 
 class Query(NamedTuple):
@@ -66,38 +38,13 @@ class Query(NamedTuple):
     text: str
 
 
-@dataclass
-class _Lane:
-    """All memories of one agent, with their vectors in rows of one matrix."""
+@dataclass(frozen=True)
+class Branch:
+    """A branch shares its parent's memories up to and including step `fork`, and none after it."""
 
-    memories: dict[tuple[int, int], int] = field(default_factory=dict)
-    items: list[Memory] = field(default_factory=list)
-    vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.float32))
-
-    def put(self, memory: Memory, vector: NDArray[np.float32]) -> None:
-        row = self.memories.setdefault((memory.step, memory.number), len(self.items))
-        if row == len(self.items):
-            self.items.append(memory)
-            if row >= len(self.vectors):
-                grown = np.zeros((max(8, 2 * row), len(vector)), dtype=np.float32)
-                grown[:row] = self.vectors[:row] if row else grown[:0]
-                self.vectors = grown
-        self.items[row] = memory
-        self.vectors[row] = vector
-
-    def scored(self, query: NDArray[np.float32], now: int, k: int, weights: Weights) -> list[Recalled]:
-        rows = np.array([i for i, m in enumerate(self.items) if m.step <= now], dtype=np.int64)
-        if not len(rows):
-            return []
-        relevance = self.vectors[rows] @ query
-        recency = weights.decay ** np.array([now - self.items[i].step for i in rows], dtype=np.float64)
-        importance = np.array([self.items[i].importance for i in rows])
-        score = weights.relevance * relevance + weights.recency * recency + weights.importance * importance
-        best = sorted(range(len(rows)), key=lambda j: (-score[j], self.items[rows[j]].step, self.items[rows[j]].number))
-        return [
-            Recalled(self.items[rows[j]], float(score[j]), float(relevance[j]), float(recency[j]), float(importance[j]))
-            for j in best[:k]
-        ]
+    name: str
+    parent: str
+    fork: int
 
 
 class EpisodicMemory:
@@ -105,69 +52,222 @@ class EpisodicMemory:
 
     Args:
         store: Any LangGraph store; `ChromaStore` is the one that lasts.
-        embedder: Embeds texts and queries.
+        embedder: Embeds texts and queries, each text once.
         run: The run's name in the store.
         weights: How the scores add up.
+        limit: Past so many memories in a lane, the older half of them is consolidated into one.
+        consolidate: Writes that one. Without it nothing is consolidated.
+
+    Raises:
+        InputError: at first use, if the run's memories were made with other embeddings.
     """
 
     def __init__(
-        self, store: BaseStore, embedder: Embedder, *, run: str = "run", weights: Weights | None = None
+        self,
+        store: BaseStore,
+        embedder: Embedder,
+        *,
+        run: str = "run",
+        weights: Weights | None = None,
+        limit: int = 500,
+        consolidate: Consolidate | None = None,
     ) -> None:
         self._store = store
         self._embedder = embedder
-        self._root = ("memory", run)
+        self._run = run
         self._weights = weights or Weights()
-        self._lanes: dict[str, _Lane] = {}
-        self._loaded = False
+        self._limit = limit
+        self._consolidate = consolidate
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._stored: set[tuple[str, str]] = set()
+        self._branches: dict[str, Branch] = {}
+        self._opened = False
+        self._checked = False
         self._loading = asyncio.Lock()
 
-    async def remember(self, memories: Sequence[Memory]) -> None:
-        """Write a batch; durable on return. A memory with the same agent, step and number is replaced."""
+    async def remember(self, memories: Sequence[Memory], *, branch: str = MAIN, vectors: Vectors | None = None) -> None:
+        """Write a batch at once; durable on return.
+
+        Args:
+            memories: A memory with the same agent, step and number as an earlier one replaces it.
+            vectors: Unit vectors of their texts, shape (len(memories), dimensions), if at hand.
+        """
         if not memories:
             return
-        await self._load()
-        vectors = await self._embedder.embed([m.text for m in memories])
-        ops: list[Op] = [PutOp((*self._root, m.agent), f"{m.step}-{m.number}", m._asdict()) for m in memories]
-        await self._store.abatch(ops)
-        self._add(memories, vectors)
+        if vectors is None:
+            vectors = await self._embedder.embed([m.text for m in memories])
+        await self._load({(branch, m.agent) for m in memories})
+        await self._check(vectors.shape[1])
+        await self._store.abatch([self._put(m, branch, v) for m, v in zip(memories, vectors, strict=True)])
+        for memory, vector in zip(memories, vectors, strict=True):
+            self._lanes[branch, memory.agent].put(memory, vector)
+        if self._consolidate:
+            for agent in dict.fromkeys(m.agent for m in memories):
+                await self._tidy(branch, agent, max(m.step for m in memories))
 
-    async def recall(self, queries: Sequence[Query], *, k: int = 5, now: int) -> list[list[Recalled]]:
-        """The `k` best memories per query up to step `now`, best first; exact."""
+    async def recall(
+        self,
+        queries: Sequence[Query],
+        *,
+        k: int = 5,
+        now: int,
+        branch: str = MAIN,
+        vectors: Vectors | None = None,
+    ) -> list[list[Recalled]]:
+        """The `k` best memories per query up to step `now`, best first; the same as brute force.
+
+        Args:
+            queries: All that a group asks, in one call.
+            branch: Memories of this branch, and those of its ancestors up to the forks.
+            vectors: Unit vectors of the queries' texts, shape (len(queries), dimensions), if at hand.
+        """
         if not queries:
             return []
-        await self._load()
-        vectors = await self._embedder.embed([q.text for q in queries])
-        empty = _Lane()
+        if vectors is None:
+            vectors = await self._embedder.embed([q.text for q in queries])
         return [
-            self._lanes.get(query.agent, empty).scored(vector, now, k, self._weights)
-            for query, vector in zip(queries, vectors, strict=True)
+            await self._best(agent, vector, k, now, branch, self._weights)
+            for (agent, _), vector in zip(queries, vectors, strict=True)
         ]
 
-    async def nearest(self, owners: Sequence[str], text: str, *, k: int, now: int) -> list[str]:
+    async def nearest(self, owners: Sequence[str], text: str, *, k: int, now: int, branch: str = MAIN) -> list[str]:
         """The `k` owners with the memory most similar to `text` up to step `now`, nearest first."""
         if not owners:
             return []
-        await self._load()
-        query = (await self._embedder.embed([text]))[0]
-        empty = _Lane()
-        found = {owner: self._lanes.get(owner, empty).scored(query, now, 1, _RELEVANCE) for owner in owners}
-        return sorted((o for o in owners if found[o]), key=lambda o: -found[o][0].score)[:k]
+        (vector,) = await self._embedder.embed([text])
+        only_relevance = Weights(recency=0.0, importance=0.0)
+        found = [(o, await self._best(o, vector, 1, now, branch, only_relevance)) for o in owners]
+        ranked = sorted((-best[0].relevance, n) for n, (_, best) in enumerate(found) if best)
+        return [owners[n] for _, n in ranked[:k]]
 
-    def counts(self) -> dict[str, int]:
-        """Memories per agent."""
-        return {agent: len(lane.items) for agent, lane in self._lanes.items()}
+    async def fork(self, name: str, *, parent: str = MAIN, at: int) -> None:
+        """Begin branch `name`, which shares the memories of `parent` up to step `at`.
 
-    def _add(self, memories: Iterable[Memory], vectors: NDArray[np.float32]) -> None:
-        for memory, vector in zip(memories, vectors, strict=True):
-            self._lanes.setdefault(memory.agent, _Lane()).put(memory, vector)
+        Raises:
+            InputError: the branch exists with another past, or the parent does not.
+        """
+        await self._open()
+        new = Branch(name, parent, at)
+        if name == MAIN or self._branches.get(name, new) != new:
+            raise InputError(f"The branch {name!r} exists already, with another past.")
+        if parent != MAIN and parent not in self._branches:
+            raise InputError(f"There is no branch {parent!r} to fork from.")
+        self._branches[name] = new
+        await self._store.aput(("branches", self._run), name, vars(new), index=False)
 
-    async def _load(self) -> None:
-        if self._loaded:
+    async def all(self, agent: str, *, now: int | None = None, branch: str = MAIN) -> list[Memory]:
+        """Everything that the agent remembers up to step `now`, oldest first, with what was consolidated."""
+        seen: list[Memory] = []
+        for lane, until in await self._sight(agent, now if now is not None else 2**31, branch):
+            seen += [m for m in lane.items if m.step <= until]
+        return sorted(seen, key=lambda m: (m.step, m.number))
+
+    async def _best(
+        self, agent: str, query: NDArray[np.float32], k: int, now: int, branch: str, weights: Weights
+    ) -> list[Recalled]:
+        sight = await self._sight(agent, now, branch)
+        if len(sight) == 1:
+            return sight[0][0].best(query, k, now, now, weights)
+        found = [r for lane, until in sight for r in lane.best(query, k, until, now, weights)]
+        return sorted(found, key=lambda r: (-r.score, r.memory.step, r.memory.number))[:k]
+
+    async def _sight(self, agent: str, now: int, branch: str) -> list[tuple[Lane, int]]:
+        """The lanes that `branch` sees, each with the last step that it sees of it."""
+        if not self._opened:
+            await self._open()
+        until, chain = now, [(branch, now)]
+        while branch != MAIN:
+            if branch not in self._branches:
+                raise InputError(f"There is no branch {branch!r}; begin it with fork().")
+            until = min(until, self._branches[branch].fork)
+            branch = self._branches[branch].parent
+            chain.append((branch, until))
+        keys = [((name, agent), last) for name, last in chain]
+        if any(key not in self._lanes for key, _ in keys):
+            await self._load({key for key, _ in keys})
+        return [(self._lanes[key], last) for key, last in keys]
+
+    async def _tidy(self, branch: str, agent: str, now: int) -> None:
+        """Consolidate the older half of a lane that is too long; what is replaced stays in the store."""
+        lane = self._lanes[branch, agent]
+        live = sorted((m for m in lane.items if m.replaced_at is None), key=lambda m: (m.step, m.number))
+        if len(live) <= self._limit or self._consolidate is None:
             return
+        old = live[: len(live) // 2]
+        text = await self._consolidate(f"memory/{branch}/{agent}/{now}", [m.text for m in old])
+        if not text:
+            return
+        links = tuple(f"{m.step}-{m.number}" for m in old)
+        importance = max(m.importance for m in old)
+        summary = Memory(agent, now, -1, text, "consolidated", importance, replaces=links)
+        (vector,) = await self._embedder.embed([text])
+        replaced = [m._replace(replaced_at=now) for m in old]
+        vectors = [lane.vector(m) for m in replaced]
+        await self._store.abatch(
+            [self._put(m, branch, v) for m, v in zip([summary, *replaced], [vector, *vectors], strict=True)]
+        )
+        for memory, v in zip([summary, *replaced], [vector, *vectors], strict=True):
+            lane.put(memory, v)
+
+    async def _open(self) -> None:
         async with self._loading:
-            while not self._loaded:
-                offset = sum(self.counts().values())
-                page = await self._store.asearch(self._root, limit=_PAGE, offset=offset)
-                memories = [Memory(**item.value) for item in page]
-                self._add(memories, await self._embedder.embed([m.text for m in memories]))
-                self._loaded = len(page) < _PAGE
+            if self._opened:
+                return
+            for item in await self._store.asearch(("branches", self._run), limit=_PAGE):
+                self._branches[item.key] = Branch(**item.value)
+            prefix, offset, found = ("memory", self._run), 0, _PAGE
+            while found == _PAGE:
+                page = await self._store.alist_namespaces(prefix=prefix, limit=_PAGE, offset=offset)
+                self._stored.update((ns[2], ns[3]) for ns in page if len(ns) == 4)
+                found = len(page)
+                offset += found
+            self._opened = True
+
+    async def _load(self, keys: set[tuple[str, str]]) -> None:
+        """Read the lanes that are in the store but not yet here, all of them in one batch."""
+        if not self._opened:
+            await self._open()
+        missing = sorted(key for key in keys & self._stored if key not in self._lanes)
+        if missing:
+            ops: list[Op] = [SearchOp(("memory", self._run, *key), limit=_PAGE) for key in missing]
+            pages: list[Any] = await self._store.abatch(ops)
+            for key, first in zip(missing, pages, strict=True):
+                self._lanes.setdefault(key, await self._lane(key, first))
+        for key in keys:
+            self._lanes.setdefault(key, Lane())
+
+    async def _lane(self, key: tuple[str, str], page: Sequence[Item]) -> Lane:
+        lane, items = Lane(), list(page)
+        while items and len(items) % _PAGE == 0:
+            more = await self._store.asearch(("memory", self._run, *key), limit=_PAGE, offset=len(items))
+            if not more:
+                break
+            items += more
+        for item in items:
+            lane.put(*_read(item))
+        return lane
+
+    async def _check(self, dimensions: int) -> None:
+        if self._checked:
+            return
+        made = {"embeddings": self._embedder.name, "dimensions": dimensions, "format": _FORMAT}
+        item = await self._store.aget(("memory", self._run), "made with")
+        if item and item.value != made:
+            raise InputError(
+                f"The memories of run {self._run!r} were made with {item.value}, but {made} is given. "
+                "Use the embeddings they were made with, or another run name or store."
+            )
+        if not item:
+            await self._store.aput(("memory", self._run), "made with", made, index=False)
+        self._checked = True
+
+    def _put(self, memory: Memory, branch: str, vector: NDArray[np.float32]) -> PutOp:
+        value = memory._asdict() | {"vector": base64.b64encode(vector.astype("<f4").tobytes()).decode()}
+        namespace = ("memory", self._run, branch, memory.agent)
+        return PutOp(namespace, f"{memory.step}-{memory.number}", value, False)
+
+
+def _read(item: Item) -> tuple[Memory, NDArray[np.float32]]:
+    value = dict(item.value)
+    vector = np.frombuffer(base64.b64decode(value.pop("vector")), dtype="<f4")
+    return Memory(**value | {"replaces": tuple(value["replaces"])}), vector

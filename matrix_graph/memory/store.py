@@ -1,8 +1,8 @@
 """`ChromaStore`: a LangGraph store that keeps its items in Chroma.
 
-One collection per store. An item is one row: its id spells namespace and key, its metadata holds
-the value as JSON, and its vector is that of the indexed text. Items without a vector carry the zero
-vector and are left out of similarity search. Chroma never embeds anything itself.
+Three collections. Items: a row each, whose id spells namespace and key and whose metadata holds the
+value as JSON. Vectors: those of the indexed texts, several to an item where it has several. Namespaces:
+a row each, so that listing them reads no item. Chroma never embeds anything itself.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,31 +37,34 @@ from langgraph.store.base import (
 )
 from numpy.typing import NDArray
 
-from matrix_graph.errors import InputError
 from matrix_graph.memory.matching import matches
+from matrix_graph.memory.table import Metadata, Table, hold, let_go, open_client
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
-    from chromadb.api.types import Where
 
-Metadata = dict[str, Any]
-Vector = NDArray[np.float32]
 FORMAT = 1
-_CHUNK = 2_000
+EXACT = 2_000
+"""Up to so many vectors under the prefix are scored exactly; beyond that Chroma's index proposes candidates."""
+
+Vector = NDArray[np.float32]
+Namespace = tuple[str, ...]
 
 
 class ChromaStore(BaseStore):
     """A `BaseStore` over Chroma: on disk (`path`), in memory (neither), or over a client of yours.
 
     Args:
-        path: Folder of the database; made if missing. One process at a time may hold it.
-        client: A Chroma client to use instead.
+        path: Folder of the database; made if missing. One process at a time may hold it; within the
+            process it may be opened several times and used from several tasks and threads.
+        client: A Chroma client to use instead, such as `chromadb.HttpClient()`.
         index: LangGraph's index configuration (`dims`, `embed`, `fields`). Without it nothing is
-            embedded and `search` with a query lists items unscored.
-        collection: Name of the collection.
+            embedded, and `search` with a query lists items unscored.
+        collection: Name under which the collections are made.
 
     Raises:
-        InputError: the collection was made with another embedding size or format.
+        InputError: another process holds the folder, or the collections were made with other
+            embeddings or in another format.
     """
 
     supports_ttl = False
@@ -74,19 +80,20 @@ class ChromaStore(BaseStore):
         self.index_config = index
         self._embed = ensure_embeddings(index["embed"]) if index else None
         self._fields = [tokenize_path(f) for f in (index or {}).get("fields") or ["$"]]
-        self._dims = index["dims"] if index else 1
-        self._client = client or _client(path)
+        self._dims = index["dims"] if index else 0
         self._lock = threading.RLock()
-        wanted = {"format": FORMAT, "dims": self._dims}
-        self._rows = self._client.get_or_create_collection(
-            collection, embedding_function=None, metadata=wanted, configuration={"hnsw": {"space": "cosine"}}
-        )
-        found = {key: (self._rows.metadata or {}).get(key) for key in wanted}
-        if found != wanted:
-            raise InputError(
-                f"The Chroma collection {collection!r} was made with {found}, but {wanted} is asked for. "
-                "Use the embeddings it was made with, or another folder or collection name."
-            )
+        self._waiting: deque[tuple[list[Op], dict[str, Sequence[float]], Future[list[Result]]]] = deque()
+        self._held = hold(path) if client is None and path is not None else None
+        try:
+            self._client = client or open_client(path)
+            self._items = Table(self._client, collection, {"format": FORMAT})
+            self._names = Table(self._client, f"{collection}-namespaces", {"format": FORMAT})
+            self._vectors = self._vector_table(collection, index) if index else None
+        except BaseException:
+            let_go(self._held)
+            raise
+        self._known: set[Namespace] = set()
+        self._ids: set[str] | None = None
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out `ops`, reads before writes; results in the order given."""
@@ -96,17 +103,50 @@ class ChromaStore(BaseStore):
         return self._apply(ops, dict(zip(texts, vectors, strict=True)))
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
-        """As `batch`; embedding is awaited, and Chroma works in a thread."""
+        """As `batch`; embedding is awaited, and Chroma works in a thread.
+
+        Writes of several tasks that wait at the same time go to Chroma as one, since each of its
+        writes costs as much as thirty rows.
+        """
         ops = list(ops)
         texts = self._texts_of(ops)
         vectors = await self._embed.aembed_documents(texts) if self._embed and texts else []
-        return await asyncio.to_thread(self._apply, ops, dict(zip(texts, vectors, strict=True)))
+        done: Future[list[Result]] = Future()
+        self._waiting.append((ops, dict(zip(texts, vectors, strict=True)), done))
+        await asyncio.to_thread(self._drain)
+        return done.result()
 
     def close(self) -> None:
-        """Let go of the database."""
-        close = getattr(self._client, "close", None)
-        if close:
-            close()
+        """Let go of the database; the store must not be used afterwards."""
+        if self._held is not None:
+            self._client.close()  # type: ignore[attr-defined]
+            let_go(self._held)
+            self._held = None
+
+    def _drain(self) -> None:
+        """Carry out what waits, in its order; neighbours that only write are written together."""
+        with self._lock:
+            waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            for writing, group in groupby(waiting, lambda w: all(isinstance(op, PutOp) for op in w[0])):
+                together = list(group)
+                for part in [together] if writing else [[one] for one in together]:
+                    ops = [op for one in part for op in one[0]]
+                    vectors = {text: vector for one in part for text, vector in one[1].items()}
+                    try:
+                        results = self._apply(ops, vectors)
+                    except Exception as error:  # noqa: BLE001 (each caller gets it)
+                        for _, _, done in part:
+                            done.set_exception(error)
+                    else:
+                        for own, _, done in part:
+                            done.set_result(results[: len(own)])
+
+    def _vector_table(self, collection: str, index: IndexConfig) -> Table:
+        return Table(
+            self._client,
+            f"{collection}-vectors",
+            {"format": FORMAT, "dims": index["dims"], "embeddings": _name_of(index["embed"])},
+        )
 
     def _texts_of(self, ops: Sequence[Op]) -> list[str]:
         if not self._embed:
@@ -126,142 +166,143 @@ class ChromaStore(BaseStore):
     def _apply(self, ops: Sequence[Op], vectors: Mapping[str, Sequence[float]]) -> list[Result]:
         with self._lock:
             results: list[Result] = [None] * len(ops)
-            gets = [(i, op) for i, op in enumerate(ops) if isinstance(op, GetOp)]
-            found = self._get([_row_id(op.namespace, op.key) for _, op in gets])
-            for i, get in gets:
-                results[i] = found.get(_row_id(get.namespace, get.key))
+            gets = {i: _row_id(op.namespace, op.key) for i, op in enumerate(ops) if isinstance(op, GetOp)}
+            found = self._items.get(list(gets.values()))
             puts: dict[str, PutOp] = {}
             for i, op in enumerate(ops):
-                if isinstance(op, SearchOp):
+                if i in gets:
+                    results[i] = Item(**_fields_of(found[gets[i]])) if gets[i] in found else None
+                elif isinstance(op, SearchOp):
                     results[i] = self._search(op, vectors)
                 elif isinstance(op, ListNamespacesOp):
                     results[i] = self._namespaces(op)
                 elif isinstance(op, PutOp):
                     puts[_row_id(op.namespace, op.key)] = op
+                else:
+                    raise ValueError(f"Unknown operation type: {type(op)}")
             if puts:
                 self._put(puts, vectors)
             return results
 
-    def _get(self, ids: Sequence[str]) -> dict[str, Item]:
-        if not ids:
-            return {}
-        rows = self._rows.get(ids=list(dict.fromkeys(ids)), include=["metadatas"])
-        return {i: Item(**_fields_of(meta)) for i, meta in zip(rows["ids"], rows["metadatas"] or [], strict=True)}
-
     def _put(self, puts: Mapping[str, PutOp], vectors: Mapping[str, Sequence[float]]) -> None:
-        before = self._rows.get(ids=list(puts), include=["metadatas"])
-        old = dict(zip(before["ids"], before["metadatas"] or [], strict=True))
+        old = self._items.get([i for i in puts if self._may_exist(i)])
         now = datetime.now(UTC).isoformat()
-        rows: dict[str, tuple[Sequence[float], Metadata]] = {}
-        gone = [i for i, op in puts.items() if op.value is None and i in old]
+        rows: dict[str, Metadata] = {}
+        parts: dict[str, tuple[Sequence[float], Metadata]] = {}
+        gone = [row_id for row_id, op in puts.items() if op.value is None and row_id in old]
+        stale: list[str] = []
         for row_id, op in puts.items():
-            parts = [vectors[text] for text in self._indexed_texts(op)]
-            gone += [f"{row_id}{n}" for n in range(max(1, len(parts)), int(_int(old.get(row_id), "parts")))]
-            if op.value is None:
-                continue
-            meta: Metadata = {f"n{i}": label for i, label in enumerate(op.namespace)} | {
-                "depth": len(op.namespace),
-                "key": op.key,
-                "value": json.dumps(op.value, ensure_ascii=False),
-                "created": str(old[row_id]["created"]) if row_id in old else now,
-                "updated": now,
-                "parts": len(parts),
-                "part": 0,
-            }
-            rows[row_id] = (parts[0] if parts else [0.0] * self._dims, meta)
-            slim = {k: v for k, v in meta.items() if k != "value"}
-            rows |= {f"{row_id}{n}": (vector, slim | {"part": n}) for n, vector in enumerate(parts[1:], 1)}
-        if gone:
-            self._rows.delete(ids=gone)
-        for chunk in _chunks(list(rows), _CHUNK):
-            self._rows.upsert(
-                ids=chunk,
-                embeddings=np.asarray([rows[i][0] for i in chunk], dtype=np.float32),
-                metadatas=[rows[i][1] for i in chunk],
-            )
+            place: Metadata = {f"n{i}": label for i, label in enumerate(op.namespace)}
+            own = [vectors[text] for text in self._indexed_texts(op)]
+            before = int(old[row_id]["parts"]) if row_id in old else 0
+            stale += [_part_id(row_id, n) for n in range(len(own), before)]
+            if op.value is not None:
+                rows[row_id] = place | {
+                    "depth": len(op.namespace),
+                    "key": op.key,
+                    "value": json.dumps(op.value, ensure_ascii=False),
+                    "created": old[row_id]["created"] if row_id in old else now,
+                    "updated": now,
+                    "parts": len(own),
+                }
+                parts |= {_part_id(row_id, n): (vector, place | {"item": row_id}) for n, vector in enumerate(own)}
+        self._register({op.namespace for op in puts.values() if op.value is not None})
+        if self._vectors:
+            self._vectors.delete(stale)
+            self._vectors.upsert({i: meta for i, (_, meta) in parts.items()}, [vector for vector, _ in parts.values()])
+        self._items.delete(gone)
+        self._items.upsert(rows)
+        if self._ids is not None:
+            self._ids.difference_update(gone)
+            self._ids.update(rows)
+
+    def _may_exist(self, row_id: str) -> bool:
+        # Reading before each write makes Chroma index every small batch at once, at several times the cost.
+        if self._held is None:
+            return True
+        if self._ids is None:
+            self._ids = set(self._items.ids())
+        return row_id in self._ids
+
+    def _register(self, namespaces: set[Namespace]) -> None:
+        new = namespaces - self._known
+        self._names.upsert({json.dumps(ns): {f"n{i}": label for i, label in enumerate(ns)} for ns in new})
+        self._known |= new
 
     def _search(self, op: SearchOp, vectors: Mapping[str, Sequence[float]]) -> list[SearchItem]:
-        scored = bool(op.query and self._embed)
-        rows = self._scan(op.namespace_prefix, scored)
-        best: dict[str, float] = {}
-        items = {i: meta for i, meta, _ in rows if meta["part"] == 0 and _matches(meta, op.filter)}
-        if scored:
-            query = _unit(np.asarray(vectors[str(op.query)], dtype=np.float32))
-            for _, meta, vector in rows:
-                row_id = _row_id(_namespace(meta), str(meta["key"]))
-                if meta["parts"] and row_id in items:
-                    best[row_id] = max(best.get(row_id, -2.0), float(_unit(vector) @ query))
-        order = sorted(best, key=lambda i: -best[i]) + [i for i in items if i not in best]
-        return [SearchItem(**_fields_of(items[i]), score=best.get(i)) for i in order[op.offset : op.offset + op.limit]]
+        wanted = op.offset + op.limit
+        scored: list[SearchItem] = []
+        if op.query and self._vectors:
+            scored = self._similar(op, np.asarray(vectors[op.query], dtype=np.float32), wanted)
+        page = scored[op.offset : wanted]
+        if len(page) == op.limit:
+            return page
+        # As in LangGraph's own stores, items without a vector fill up the page.
+        seen = {(item.namespace, item.key) for item in scored}
+        skip = max(0, op.offset - len(scored))
+        for meta in self._items.scan(op.namespace_prefix, skip=0 if op.filter or scored else skip):
+            item = _fields_of(meta)
+            if (item["namespace"], item["key"]) in seen or not matches(item["value"], op.filter or {}):
+                continue
+            if skip and (op.filter or scored):
+                skip -= 1
+                continue
+            page.append(SearchItem(**item))
+            if len(page) == op.limit:
+                break
+        return page
 
-    def _namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
-        found = {_namespace(meta) for _, meta, _ in self._scan((), False)}
-        kept = [ns for ns in found if all(_fits(condition, ns) for condition in op.match_conditions or ())]
-        cut = {ns[: op.max_depth] for ns in kept} if op.max_depth is not None else set(kept)
+    def _similar(self, op: SearchOp, query: Vector, wanted: int) -> list[SearchItem]:
+        """The best-scored items, at least `wanted` of them if there are so many."""
+        assert self._vectors
+        best: dict[str, float] = {}
+        for meta, score in self._vectors.nearest(query, op.namespace_prefix, None if op.filter else wanted, EXACT):
+            best[str(meta["item"])] = max(best.get(str(meta["item"]), -2.0), score)
+        order = sorted(best, key=lambda row_id: -best[row_id])
+        items: list[SearchItem] = []
+        for start in range(0, len(order), max(wanted, 100)):
+            ids = order[start : start + max(wanted, 100)]
+            found = self._items.get(ids)
+            for row_id in ids:
+                item = _fields_of(found[row_id]) if row_id in found else None
+                if item and matches(item["value"], op.filter or {}):
+                    items.append(SearchItem(**item, score=best[row_id]))
+            if len(items) >= wanted:
+                break
+        return items
+
+    def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
+        known = [tuple(json.loads(row_id)) for row_id in self._names.ids()]
+        fitting = [ns for ns in known if all(_fits(condition, ns) for condition in op.match_conditions or ())]
+        cut = {ns[: op.max_depth] if op.max_depth is not None else ns for ns in fitting}
         return sorted(cut)[op.offset : op.offset + op.limit]
 
-    def _scan(self, prefix: Sequence[str], with_vectors: bool) -> list[tuple[str, Metadata, Vector]]:
-        rows = self._rows.get(
-            where=_under(prefix), include=["metadatas", "embeddings"] if with_vectors else ["metadatas"]
-        )
-        metas = rows["metadatas"] or []
-        vectors = rows["embeddings"] if with_vectors and rows["embeddings"] is not None else [None] * len(metas)
-        return [(i, dict(m), np.asarray(v)) for i, m, v in zip(rows["ids"], metas, vectors, strict=True)]
 
-
-def _client(path: Path | str | None) -> ClientAPI:
-    import chromadb
-    from chromadb.config import Settings
-
-    settings = Settings(anonymized_telemetry=False)
-    if path is None:
-        return chromadb.EphemeralClient(settings)
-    return chromadb.PersistentClient(str(path), settings)
+def _name_of(embed: object) -> str:
+    return str(getattr(embed, "model", None) or getattr(embed, "__qualname__", None) or type(embed).__name__)
 
 
 def _row_id(namespace: Sequence[str], key: str) -> str:
     return json.dumps([*namespace, key], ensure_ascii=False)
 
 
-def _namespace(meta: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(str(meta[f"n{i}"]) for i in range(_int(meta, "depth")))
-
-
-def _int(meta: Mapping[str, Any] | None, name: str) -> int:
-    return int((meta or {}).get(name, 0))
+def _part_id(row_id: str, number: int) -> str:
+    return f"{row_id}{number}"
 
 
 def _fields_of(meta: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "value": json.loads(str(meta["value"])),
+        "value": json.loads(meta["value"]),
         "key": meta["key"],
-        "namespace": _namespace(meta),
-        "created_at": datetime.fromisoformat(str(meta["created"])),
-        "updated_at": datetime.fromisoformat(str(meta["updated"])),
+        "namespace": tuple(str(meta[f"n{i}"]) for i in range(int(meta["depth"]))),
+        "created_at": datetime.fromisoformat(meta["created"]),
+        "updated_at": datetime.fromisoformat(meta["updated"]),
     }
 
 
-def _under(prefix: Sequence[str]) -> Where | None:
-    conditions: list[Where] = [{f"n{i}": label} for i, label in enumerate(prefix)]
-    return {"$and": conditions} if len(conditions) > 1 else conditions[0] if conditions else None
-
-
-def _matches(meta: Mapping[str, Any], wanted: Mapping[str, Any] | None) -> bool:
-    return not wanted or matches(json.loads(str(meta["value"])), wanted)
-
-
-def _fits(condition: MatchCondition, namespace: tuple[str, ...]) -> bool:
+def _fits(condition: MatchCondition, namespace: Namespace) -> bool:
     path = condition.path
     if len(namespace) < len(path):
         return False
     part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
     return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
-
-
-def _unit(vector: Vector) -> Vector:
-    norm = float(np.linalg.norm(vector))
-    return vector / norm if norm else vector
-
-
-def _chunks(ids: list[str], size: int) -> Iterator[list[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))

@@ -18,7 +18,7 @@ from langgraph.types import Command, Send
 
 from matrix_graph.context import Context, Resources, opened
 from matrix_graph.errors import CallFailed
-from matrix_graph.memory.episodic import EpisodicMemory, Memory, Query
+from matrix_graph.memory import EpisodicMemory, Memory, Query
 from matrix_graph.schema import Action, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
 from matrix_graph.society.modulator import SHORTLIST, Delivery, Modulator

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from matrix_graph.config import RunConfig
 from matrix_graph.llm.budget import Budget
 
+_BAD_ROWS = 5
+
 
 class RunProgress:
     """Listens to a run's events and draws them; use as a context manager."""
@@ -41,6 +43,10 @@ class RunProgress:
         stage, what = event.get("stage"), event.get("event")
         if stage == "start":
             self._budget, self._config = event["budget"], event["config"]
+            for bad in event["bad_rows"][:_BAD_ROWS]:
+                self._progress.console.print(f"Skipped profile row {bad.row}: {bad.reason}", markup=False)
+            if len(event["bad_rows"]) > _BAD_ROWS:
+                self._progress.console.print(f"Skipped {len(event['bad_rows']) - _BAD_ROWS} more profile rows.")
         if self._config is None:
             return
         rows = self._config.rows * len(self._config.kind)

@@ -1,17 +1,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
+from matrix_graph.errors import InputError
 from matrix_graph.llm.embedder import Embedder
-from matrix_graph.memory.episodic import EpisodicMemory, Memory, Query, Weights
+from matrix_graph.memory import EpisodicMemory, Memory, Query, Weights
 from matrix_graph.memory.store import ChromaStore
-from matrix_graph.testing import DIMENSIONS, FakeEmbeddings, vector_of
+from matrix_graph.testing import FakeEmbeddings, vector_of
 
 WORDS = ["net", "boat", "ferry", "storm", "harbour", "oven", "ledger", "school", "kite", "market"]
 texts = st.lists(st.sampled_from(WORDS), min_size=1, max_size=4).map(" ".join)
@@ -24,6 +33,8 @@ memories = st.lists(
         text=texts,
         kind=st.just("action"),
         importance=st.floats(0, 1),
+        replaces=st.just(()),
+        replaced_at=st.none(),
     ),
     max_size=30,
 )
@@ -45,7 +56,7 @@ def _brute_force(given: list[Memory], query: Query, now: int, k: int, w: Weights
 
 
 @given(batches=st.lists(memories, max_size=3), text=texts, now=st.integers(-1, 10), k=st.integers(1, 8))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_recall_is_exactly_brute_force(batches: list[list[Memory]], text: str, now: int, k: int) -> None:
     async def main() -> None:
         memory = EpisodicMemory(InMemoryStore(), Embedder(FakeEmbeddings()))
@@ -71,13 +82,13 @@ async def test_memories_last_and_writing_again_doubles_nothing(tmp_path: Path) -
     batch = [Memory("a", 0, n, f"{word} number {n}", "action", 0.5) for n, word in enumerate(WORDS)]
     for _ in range(2):
         embedder = Embedder(embeddings)
-        store = ChromaStore(tmp_path, index={"dims": DIMENSIONS, "embed": embedder.lists, "fields": ["text"]})
+        store = ChromaStore(tmp_path)
         memory = EpisodicMemory(store, embedder)
         await memory.remember(batch)
         await memory.remember(batch)
         store.close()
     embedder = Embedder(embeddings)
-    store = ChromaStore(tmp_path, index={"dims": DIMENSIONS, "embed": embedder.lists, "fields": ["text"]})
+    store = ChromaStore(tmp_path)
     again = EpisodicMemory(store, embedder)
     (found,) = await again.recall([Query("a", "ferry")], k=100, now=5)
     assert sorted(r.memory for r in found) == sorted(batch)
@@ -108,3 +119,129 @@ async def test_nearest_ranks_owners_by_their_best_memory() -> None:
     assert (await memory.nearest(WORDS, "ferry", k=2, now=9))[0] in ("ferry", "net")
     assert set(await memory.nearest(WORDS, "ferry", k=2, now=9)) == {"ferry", "net"}
     assert (await memory.nearest(WORDS, "ferry", k=1, now=4)) == ["ferry"]
+
+
+async def test_a_fork_sees_the_past_and_neither_future_sees_the_other() -> None:
+    store = InMemoryStore()
+    memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
+    for step in range(4):
+        await memory.remember([Memory("a", step, 0, f"main at {step}", "action", 0.5)])
+    await memory.fork("other", at=1)
+    await memory.remember([Memory("a", 2, 0, "other at 2", "action", 0.5)], branch="other")
+    await memory.fork("third", parent="other", at=2)
+    for again in (memory, EpisodicMemory(store, Embedder(FakeEmbeddings()))):
+        assert [m.text for m in await again.all("a")] == [f"main at {n}" for n in range(4)]
+        for branch in ("other", "third"):
+            seen = ["main at 0", "main at 1", "other at 2"]
+            assert [m.text for m in await again.all("a", branch=branch)] == seen
+            (found,) = await again.recall([Query("a", "at")], k=9, now=9, branch=branch)
+            assert sorted(r.memory.text for r in found) == seen
+        (found,) = await again.recall([Query("a", "at")], k=9, now=1, branch="third")
+        assert sorted(r.memory.text for r in found) == ["main at 0", "main at 1"]
+    with pytest.raises(InputError, match="with another past"):
+        await memory.fork("other", at=3)
+    with pytest.raises(InputError, match="There is no branch"):
+        await memory.recall([Query("a", "x")], now=1, branch="nowhere")
+
+
+async def test_the_oldest_are_consolidated_with_links_and_a_rewind_still_sees_them() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def tell(slot: str, texts: Sequence[str]) -> str:
+        asked.append((slot, len(texts)))
+        return f"I remember {len(texts)} things"
+
+    store = InMemoryStore()
+    memory = EpisodicMemory(store, Embedder(FakeEmbeddings()), limit=10, consolidate=tell)
+    for step in range(11):
+        await memory.remember([Memory("a", step, 0, f"thing {step}", "action", 0.1)])
+    assert asked == [("memory/main/a/10", 5)]
+    for again in (memory, EpisodicMemory(store, Embedder(FakeEmbeddings()))):
+        (now,) = await again.recall([Query("a", "thing")], k=99, now=10)
+        texts = {r.memory.text for r in now}
+        assert texts == {"I remember 5 things"} | {f"thing {n}" for n in range(5, 11)}
+        summary = next(r.memory for r in now if r.memory.kind == "consolidated")
+        assert summary.replaces == tuple(f"{n}-0" for n in range(5))
+        (before,) = await again.recall([Query("a", "thing")], k=99, now=9)
+        assert {r.memory.text for r in before} == {f"thing {n}" for n in range(10)}
+        assert len(await again.all("a")) == 12, "nothing is lost"
+
+
+async def test_other_embeddings_are_refused() -> None:
+    class Other(FakeEmbeddings):
+        pass
+
+    store = InMemoryStore()
+    await EpisodicMemory(store, Embedder(FakeEmbeddings())).remember([Memory("a", 0, 0, "x", "action", 0.5)])
+    with pytest.raises(InputError, match="made with"):
+        await EpisodicMemory(store, Embedder(Other())).remember([Memory("a", 1, 0, "y", "action", 0.5)])
+
+
+async def test_given_vectors_need_no_embedding() -> None:
+    embeddings = FakeEmbeddings()
+    memory = EpisodicMemory(InMemoryStore(), Embedder(embeddings))
+    vectors = np.eye(3, 8, dtype=np.float32)
+    await memory.remember([Memory("a", 0, n, f"t{n}", "action", 0.5) for n in range(3)], vectors=vectors)
+    (found,) = await memory.recall([Query("a", "")], k=1, now=0, vectors=vectors[1:2])
+    assert found[0].memory.text == "t1"
+    assert not embeddings.texts
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+async def test_long_lanes_are_read_whole(tmp_path: Path, seed: int) -> None:
+    count = 2_001 if seed else 2_000
+    store = ChromaStore(tmp_path)
+    memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
+    vectors = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
+    await memory.remember([Memory("a", n, 0, f"t{n}", "action", 0.5) for n in range(count)], vectors=vectors)
+    again = EpisodicMemory(store, Embedder(FakeEmbeddings()))
+    assert [m.step for m in await again.all("a")] == list(range(count))
+    store.close()
+
+
+WRITER = """
+import asyncio, sys
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.memory import ChromaStore, EpisodicMemory, Memory
+from matrix_graph.testing import FakeEmbeddings
+
+async def main():
+    memory = EpisodicMemory(ChromaStore(sys.argv[1]), Embedder(FakeEmbeddings()))
+    start = int(sys.argv[2])
+    async def agent(name):
+        for step in range(max(0, start - 2), start + 10_000):
+            await memory.remember([Memory(name, step, n, f"{name} at {step} no {n}", "action", 0.5) for n in range(2)])
+            print(name, step, flush=True)
+    await asyncio.gather(*(agent(f"agent{i}") for i in range(4)))
+
+asyncio.run(main())
+"""
+
+
+def test_30_sigkills_lose_no_acknowledged_memory_and_double_none(tmp_path: Path) -> None:
+    rng, acknowledged, start = random.Random(1), set[tuple[str, int]](), 0
+    for _ in range(30):
+        command = [sys.executable, "-c", WRITER, str(tmp_path), str(start)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            lines = [process.stdout.readline() for _ in range(rng.randint(1, 20))]
+            time.sleep(rng.random() / 50)
+            os.kill(process.pid, signal.SIGKILL)
+            lines += process.stdout.read().split("\n")[:-1]
+        acknowledged |= {(name, int(step)) for name, step in (line.split() for line in lines)}
+        start = max(step for _, step in acknowledged) + 1
+
+    async def check() -> None:
+        store = ChromaStore(tmp_path)
+        memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
+        for i in range(4):
+            found = await memory.all(f"agent{i}")
+            keys = [(m.step, m.number) for m in found]
+            assert len(keys) == len(set(keys))
+            assert len({m.text for m in found}) == len(found)
+            wanted = {(step, n) for name, step in acknowledged if name == f"agent{i}" for n in range(2)}
+            assert wanted <= set(keys)
+        store.close()
+
+    asyncio.run(check())
+    assert len(acknowledged) >= 30

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import asyncio
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from langchain_core.messages import AIMessage
 from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondition, PutOp, SearchOp
 from langgraph.store.memory import InMemoryStore
 
@@ -200,4 +205,138 @@ def test_ttl_is_honestly_unsupported(tmp_path: Path) -> None:
     ours = ChromaStore(tmp_path)
     with pytest.raises(NotImplementedError):
         ours.put(("a",), "k", {"n": 1}, ttl=5)
+    ours.close()
+
+
+def test_a_large_store_still_finds_the_nearest(tmp_path: Path) -> None:
+    ours = ChromaStore(tmp_path, index=INDEX)
+    things = [f"{a} {b} {c}" for a in "abcdefghijklmno" for b in "pqrstuvwxyzab" for c in "cdefghijklmn"]
+    ours.batch(
+        [
+            PutOp(("many", t[0]), t, {"text": f"word{t[0]} word{t[2]} word{t[4]} {t}", "n": n})
+            for n, t in enumerate(things)
+        ]
+    )
+    assert len(things) > 2_000
+    for t in ("a p c", "o b n", "h u g"):
+        query = f"word{t[0]} word{t[2]} word{t[4]} {t}"
+        found = ours.search(("many",), query=query, limit=3)
+        assert found[0].score == pytest.approx(1.0, abs=1e-3)
+        assert [i.key for i in ours.search(("many", t[0]), query=query, limit=1)] == [t]
+        n = things.index(t)
+        assert [i.key for i in ours.search(("many",), query=query, filter={"n": n}, limit=5)] == [t]
+    assert len(ours.search(("many",), limit=5_000)) == len(things)
+    assert len(ours.search(("many",), limit=50, offset=len(things) - 20)) == 20
+    ours.close()
+
+
+async def test_many_tasks_and_threads_may_use_one_store(tmp_path: Path) -> None:
+    ours = ChromaStore(tmp_path, index=INDEX)
+
+    async def one(n: int) -> None:
+        await ours.aput(("a", str(n % 7)), str(n), {"text": f"boat {n}"})
+        assert (await ours.aget(("a", str(n % 7)), str(n))).value == {"text": f"boat {n}"}  # type: ignore[union-attr]
+
+    def thread(n: int) -> None:
+        ours.put(("b",), str(n), {"text": f"oven {n}"})
+
+    await asyncio.gather(*map(one, range(60)), *(asyncio.to_thread(thread, n) for n in range(20)))
+    assert len(ours.search(("a",), limit=100)) == 60
+    assert len(ours.search(("b",), limit=100)) == 20
+    ours.close()
+
+
+async def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
+    ours = ChromaStore(tmp_path)
+    await ours.aput(("a",), "k", {"n": 1})
+    results = await asyncio.gather(
+        ours.aget(("a",), "k"), ours.asearch(("a",), filter={"n": {"$no": 1}}), ours.aput(("a",), "j", {"n": 2}),
+        return_exceptions=True,
+    )  # fmt: skip
+    assert [type(r).__name__ for r in results] == ["Item", "ValueError", "NoneType"]
+    ours.close()
+
+
+async def test_the_loop_goes_on_while_chroma_works(tmp_path: Path) -> None:
+    ours = ChromaStore(tmp_path)
+    longest, stop = 0.0, asyncio.Event()
+
+    async def pulse() -> None:
+        nonlocal longest
+        while not stop.is_set():
+            before = time.perf_counter()
+            await asyncio.sleep(0.001)
+            longest = max(longest, time.perf_counter() - before)
+
+    beating = asyncio.create_task(pulse())
+    started = time.perf_counter()
+    await ours.abatch([PutOp(("a",), str(n), {"n": n}) for n in range(3_000)])
+    taken = time.perf_counter() - started
+    stop.set()
+    await beating
+    assert longest < taken / 3
+    ours.close()
+
+
+def test_a_second_process_is_told(tmp_path: Path) -> None:
+    ours = ChromaStore(tmp_path)
+    twice = ChromaStore(tmp_path)
+    twice.close()
+    code = f"from matrix_graph import ChromaStore; ChromaStore({str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "is open in another process" in done.stderr
+    ours.close()
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_a_client_of_the_users_own(tmp_path: Path) -> None:
+    import chromadb
+
+    client = chromadb.PersistentClient(str(tmp_path))
+    one, two = ChromaStore(client=client), ChromaStore(client=client, collection="others")
+    one.put(("a",), "k", {"n": 1})
+    assert two.get(("a",), "k") is None
+    one.put(("a",), "k", {"n": 2})
+    one.close()
+    assert ChromaStore(client=client).get(("a",), "k").value == {"n": 2}  # type: ignore[union-attr]
+
+
+def test_it_serves_as_the_store_of_a_graph(tmp_path: Path) -> None:
+    from langgraph.graph import START, StateGraph
+    from langgraph.runtime import Runtime
+
+    def node(state: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
+        assert runtime.store
+        runtime.store.put(("seen",), "k", {"n": state["n"]})
+        return {"n": runtime.store.get(("seen",), "k").value["n"] + 1}  # type: ignore[union-attr]
+
+    ours = ChromaStore(tmp_path)
+    graph = StateGraph(dict).add_node("node", node).add_edge(START, "node").compile(store=ours)  # type: ignore[type-var]
+    assert graph.invoke({"n": 1}) == {"n": 2}
+    ours.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+async def test_langmems_tools_work_on_it(tmp_path: Path) -> None:
+    from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.prebuilt import ToolNode
+    from langmem import create_manage_memory_tool, create_search_memory_tool
+
+    ours = ChromaStore(tmp_path, index={"dims": DIMENSIONS, "embed": FakeEmbeddings()})
+    tools = [create_manage_memory_tool(("memories",)), create_search_memory_tool(("memories",))]
+    graph = StateGraph(MessagesState).add_node("tools", ToolNode(tools)).add_edge(START, "tools").compile(store=ours)
+
+    async def call(name: str, **arguments: Any) -> str:
+        ask = AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": "1"}])
+        return str((await graph.ainvoke({"messages": [ask]}))["messages"][-1].content)
+
+    assert "created" in await call("manage_memory", content="The ferry leaves at noon", action="create")
+    await call("manage_memory", content="Ovens need a permit", action="create")
+    found = json.loads(await call("search_memory", query="When does the ferry leave?", limit=1))
+    assert found[0]["value"]["content"] == "The ferry leaves at noon"
+    key = found[0]["key"]
+    await call("manage_memory", content="The ferry leaves at one", action="update", id=key)
+    assert ours.get(("memories",), key).value == {"content": "The ferry leaves at one"}  # type: ignore[union-attr]
+    await call("manage_memory", action="delete", id=key)
+    assert ours.get(("memories",), key) is None
     ours.close()

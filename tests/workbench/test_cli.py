@@ -74,6 +74,18 @@ def test_bad_profiles(tmp_path: Path, content: str, told: str) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def test_bad_rows_are_told_and_the_good_ones_go_on(server: FakeServer, tmp_path: Path) -> None:
+    good = [{"name": f"N{n}", "description": "mends nets", "posts": []} for n in range(4)]
+    (tmp_path / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in good) + '{"name": "A"}\n')
+    done = cli("run", *at(server), "--profiles", str(tmp_path / "p.jsonl"), "--out", str(tmp_path / "made"), "--json")
+    assert done.returncode == 0
+    assert "Skipped profile row 5: description: Field required" in done.stderr
+    assert json.loads(done.stdout)["counts"]["bad_profiles"] == 1
+    strict = cli("run", *at(server), "--profiles", str(tmp_path / "p.jsonl"), "--out", str(tmp_path / "no"), "--strict")
+    assert strict.returncode == 2
+    assert not (tmp_path / "no").exists()
+
+
 def test_a_bad_yaml_names_the_option(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("agents: 4\nagent: 5\n")
     done = cli("run", "c.yaml", "--out", "made", cwd=tmp_path)

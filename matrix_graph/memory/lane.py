@@ -1,0 +1,111 @@
+"""The memories of one agent in the process: their vectors in one matrix, scored exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+_NEVER = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of the three scores and the decay of recency per step.
+
+    The sum of relevance, recency and importance is that of Generative Agents (arXiv 2304.03442),
+    there with equal weights and recency 0.995 per hour; a step here is nearer to half a day.
+    """
+
+    relevance: float = 1.0
+    recency: float = 0.5
+    importance: float = 0.5
+    decay: float = 0.95
+
+
+class Memory(NamedTuple):
+    """One thing remembered.
+
+    `step` counts from 0; what came before the run stands at -1. `number` tells memories of one step
+    apart. A consolidated memory names in `replaces` those (`step-number`) that it stands for; they
+    are not recalled from step `replaced_at` on.
+    """
+
+    agent: str
+    step: int
+    number: int
+    text: str
+    kind: str
+    importance: float
+    replaces: tuple[str, ...] = ()
+    replaced_at: int | None = None
+
+
+class Recalled(NamedTuple):
+    """A memory with the scores that brought it up; `score` is their weighted sum."""
+
+    memory: Memory
+    score: float
+    relevance: float
+    recency: float
+    importance: float
+
+
+class Lane:
+    """Memories in order of arrival; `best` scores those that can be seen."""
+
+    def __init__(self) -> None:
+        self.items: list[Memory] = []
+        self._rows: dict[tuple[int, int], int] = {}
+        self._vectors: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+        self._facts: NDArray[np.float64] = np.zeros((0, 4), dtype=np.float64)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def put(self, memory: Memory, vector: NDArray[np.float32]) -> None:
+        """Add a memory, or replace the one of the same step and number."""
+        row = self._rows.setdefault((memory.step, memory.number), len(self.items))
+        if row == len(self.items):
+            self.items.append(memory)
+            if row == len(self._vectors):
+                self._grow(row, len(vector))
+        self.items[row] = memory
+        self._vectors[row] = vector
+        replaced = _NEVER if memory.replaced_at is None else memory.replaced_at
+        self._facts[row] = (memory.step, memory.number, memory.importance, replaced)
+
+    def vector(self, memory: Memory) -> NDArray[np.float32]:
+        """The vector of a memory of this lane."""
+        vector: NDArray[np.float32] = self._vectors[self._rows[memory.step, memory.number]]
+        return vector
+
+    def best(self, query: NDArray[np.float32], k: int, until: int, now: int, weights: Weights) -> list[Recalled]:
+        """The `k` best of the memories up to step `until`, as seen from step `now`; ties go to the older."""
+        n = len(self.items)
+        if not n:
+            return []
+        steps, numbers, importance, replaced = self._facts[:n].T
+        relevance = (self._vectors[:n] @ query).astype(np.float64)
+        recency = weights.decay ** np.maximum(now - steps, 0)
+        score = weights.relevance * relevance + weights.recency * recency + weights.importance * importance
+        score[(steps > until) | (replaced <= until)] = -np.inf
+        rows: NDArray[np.int64] = np.arange(n)
+        if k < n:
+            # All that tie with the k-th stay in, so that the order below decides between them.
+            rows = np.flatnonzero(score >= np.partition(score, n - k)[n - k])
+        order = rows[np.lexsort((numbers[rows], steps[rows], -score[rows]))][:k]
+        return [
+            Recalled(self.items[i], float(score[i]), float(relevance[i]), float(recency[i]), float(importance[i]))
+            for i in order.tolist()
+            if score[i] > -np.inf
+        ]
+
+    def _grow(self, used: int, dimensions: int) -> None:
+        size = max(8, used + used // 4)
+        vectors, facts = np.zeros((size, dimensions), dtype=np.float32), np.zeros((size, 4))
+        if used:
+            vectors[:used], facts[:used] = self._vectors, self._facts
+        self._vectors, self._facts = vectors, facts

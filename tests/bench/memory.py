@@ -1,0 +1,122 @@
+"""What remembering and recalling cost: `make bench`. Vectors are given, so no embedding model is timed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.memory import ChromaStore, EpisodicMemory, Memory, Query
+from matrix_graph.testing import FakeEmbeddings
+from tests.bench.machine import machine, resident_mb
+
+AGENTS, GROUP, DIMS, K, REPEATS = 1000, 5, 384, 5, 1
+TEXT = "I told the whole market that the oven at the shop is broken again and that I need somebody before Sunday, {}."
+
+
+def _unit(rng: np.random.Generator, n: int) -> np.ndarray:
+    vectors = rng.normal(size=(n, DIMS)).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _batch(step: int, first: int, agents: int, each: int) -> list[Memory]:
+    return [
+        Memory(f"agent{a}", step, n, TEXT.format(f"{a}-{step}-{n}"), "action", 0.5)
+        for a in range(first, first + agents)
+        for n in range(each)
+    ]
+
+
+async def _cpu_ms(work: Callable[[], Awaitable[object]], per: int) -> float:
+    before = time.process_time()
+    await work()
+    return (time.process_time() - before) * 1000 / per
+
+
+def _memory(folder: Path) -> tuple[ChromaStore, EpisodicMemory]:
+    store = ChromaStore(folder)
+    return store, EpisodicMemory(store, Embedder(FakeEmbeddings()))
+
+
+async def _remember_step(memory: EpisodicMemory, rng: np.random.Generator, step: int, agents: int, each: int) -> None:
+    """One step of the society: every group writes once, ten groups at a time as they come in."""
+    for start in range(0, agents, 10 * GROUP):
+        batches = [_batch(step, first, GROUP, each) for first in range(start, min(start + 10 * GROUP, agents), GROUP)]
+        await asyncio.gather(*(memory.remember(b, vectors=_unit(rng, len(b))) for b in batches))
+
+
+async def _recall_round(memory: EpisodicMemory, rng: np.random.Generator, now: int, agents: int) -> None:
+    for first in range(0, agents, GROUP):
+        queries = [Query(f"agent{a}", "") for a in range(first, first + GROUP)]
+        await memory.recall(queries, k=K, now=now, vectors=_unit(rng, GROUP))
+
+
+async def _fill(folder: Path) -> dict[str, list[float]]:
+    """From nothing to 100,000 memories, timing the costs at 10,000 and at the end."""
+    rng, found = np.random.default_rng(0), dict[str, list[float]]()
+    store, memory = _memory(folder)
+    for step in range(10):
+        cost = await _cpu_ms(lambda s=step: _remember_step(memory, rng, s, AGENTS, 10), AGENTS * 10)  # type: ignore[misc]
+        found.setdefault("remember at 10,000" if step == 0 else "remember at 100,000" if step > 4 else "", []).append(
+            cost
+        )
+        if step in (0, 9):
+            name = "recall at 10,000" if step == 0 else "recall at 100,000"
+            found[name] = [
+                await _cpu_ms(lambda s=step: _recall_round(memory, rng, s, AGENTS), AGENTS) for _ in range(REPEATS)
+            ]  # type: ignore[misc]
+    store.close()
+    return found
+
+
+async def _reopen(folder: Path) -> None:
+    """In a process of its own: open, recall everybody once, and say what it took."""
+    idle, started = resident_mb(), time.perf_counter()
+    store, memory = _memory(folder)
+    await memory.recall([Query("agent0", "")], now=9, vectors=_unit(np.random.default_rng(1), 1))
+    opened = time.perf_counter() - started
+    cold = await _cpu_ms(lambda: _recall_round(memory, np.random.default_rng(1), 9, AGENTS), AGENTS)
+    print(opened, cold, resident_mb() - idle)
+    store.close()
+
+
+async def main() -> None:
+    rows: dict[str, list[float]] = {}
+    for _ in range(REPEATS):
+        with tempfile.TemporaryDirectory() as folder:
+            for name, values in (await _fill(Path(folder))).items():
+                rows.setdefault(name, []).append(statistics.median(values))
+            command = [sys.executable, "-m", "tests.bench.memory", folder]
+            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
+            for name, value in zip(("open", "cold recall", "resident"), done.stdout.split(), strict=True):
+                rows.setdefault(name, []).append(float(value))
+    table = Table("what", "median", "least to most", "at most", title=f"Episodic memory · {machine()}")
+
+    def show(what: str, values: list[float], unit: str, bar: str) -> None:
+        table.add_row(what, f"{statistics.median(values):.2f} {unit}", f"{min(values):.2f}-{max(values):.2f}", bar)
+
+    show("recall, 1,000 agents × 100 memories, k = 5, CPU per agent", rows["recall at 100,000"], "ms", "0.5 ms")
+    show("the same, first time after opening", rows["cold recall"], "ms", "")
+    show("remember, a write per group, CPU per memory", rows["remember at 100,000"], "ms", "1.2 ms")
+    for what in ("remember", "recall"):
+        pairs = zip(rows[f"{what} at 100,000"], rows[f"{what} at 10,000"], strict=True)
+        show(f"growth of {what} from 10,000 to 100,000", [late / early for late, early in pairs], "×", "1.5 ×")
+    show("opening 100,000 memories", rows["open"], "s", "3 s")
+    show("resident beyond an idle process, all recalled", rows["resident"], "MB", "400 MB")
+    Console(width=140).print(table)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
+    asyncio.run(_reopen(Path(sys.argv[1])) if len(sys.argv) > 1 else main())
