@@ -1,8 +1,8 @@
 """`ChromaStore`: a LangGraph store that keeps its items in Chroma.
 
-Three collections. Items: a row each, whose id spells namespace and key and whose metadata holds the
-value as JSON. Vectors: those of the indexed texts, several to an item where it has several. Namespaces:
-a row each, so that listing them reads no item. Chroma never embeds anything itself.
+Three collections. Items: a row each, whose id spells namespace and key. Vectors: those of the indexed
+texts, several to an item where it has several. Namespaces: a row each, so that listing them and finding
+those under a prefix reads no item. Chroma never embeds anything itself.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from langgraph.store.base import (
 from numpy.typing import NDArray
 
 from matrix_graph.memory.matching import matches
-from matrix_graph.memory.table import Metadata, Table, hold, let_go, open_client
+from matrix_graph.memory.table import Row, Table, hold, let_go, open_client
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -93,6 +93,7 @@ class ChromaStore(BaseStore):
             let_go(self._held)
             raise
         self._known: set[Namespace] = set()
+        self._listed_once = False
         self._ids: set[str] | None = None
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
@@ -185,31 +186,26 @@ class ChromaStore(BaseStore):
             return results
 
     def _put(self, puts: Mapping[str, PutOp], vectors: Mapping[str, Sequence[float]]) -> None:
-        old = self._items.get([i for i in puts if self._may_exist(i)])
+        old = {i: row.item for i, row in self._items.get([i for i in puts if self._may_exist(i)]).items()}
         now = datetime.now(UTC).isoformat()
-        rows: dict[str, Metadata] = {}
-        parts: dict[str, tuple[Sequence[float], Metadata]] = {}
+        rows: dict[str, Row] = {}
+        parts: dict[str, Row] = {}
+        points: list[Sequence[float]] = []
         gone = [row_id for row_id, op in puts.items() if op.value is None and row_id in old]
         stale: list[str] = []
         for row_id, op in puts.items():
-            place: Metadata = {f"n{i}": label for i, label in enumerate(op.namespace)}
             own = [vectors[text] for text in self._indexed_texts(op)]
-            before = int(old[row_id]["parts"]) if row_id in old else 0
-            stale += [_part_id(row_id, n) for n in range(len(own), before)]
+            stale += [_part_id(row_id, n) for n in range(len(own), old[row_id]["parts"] if row_id in old else 0)]
             if op.value is not None:
-                rows[row_id] = place | {
-                    "depth": len(op.namespace),
-                    "key": op.key,
-                    "value": json.dumps(op.value, ensure_ascii=False),
-                    "created": old[row_id]["created"] if row_id in old else now,
-                    "updated": now,
-                    "parts": len(own),
-                }
-                parts |= {_part_id(row_id, n): (vector, place | {"item": row_id}) for n, vector in enumerate(own)}
+                created = old[row_id]["created"] if row_id in old else now
+                item = {"key": op.key, "value": op.value, "created": created, "updated": now, "parts": len(own)}
+                rows[row_id] = Row(op.namespace, item)
+                parts |= {_part_id(row_id, n): Row(op.namespace, row_id) for n in range(len(own))}
+                points += own
         self._register({op.namespace for op in puts.values() if op.value is not None})
         if self._vectors:
             self._vectors.delete(stale)
-            self._vectors.upsert({i: meta for i, (_, meta) in parts.items()}, [vector for vector, _ in parts.values()])
+            self._vectors.upsert(parts, points)
         self._items.delete(gone)
         self._items.upsert(rows)
         if self._ids is not None:
@@ -226,25 +222,35 @@ class ChromaStore(BaseStore):
 
     def _register(self, namespaces: set[Namespace]) -> None:
         new = namespaces - self._known
-        self._names.upsert({json.dumps(ns): {f"n{i}": label for i, label in enumerate(ns)} for ns in new})
+        self._names.upsert({json.dumps(ns): Row(ns, None) for ns in new})
         self._known |= new
 
+    def _listed(self) -> set[Namespace]:
+        if self._held is None or not self._listed_once:
+            self._known |= {tuple(json.loads(row_id)) for row_id in self._names.ids()}
+            self._listed_once = True
+        return self._known
+
+    def _under(self, prefix: Sequence[str]) -> list[Namespace] | None:
+        """The namespaces under a prefix; None for all."""
+        n = len(prefix)
+        return sorted(ns for ns in self._listed() if ns[:n] == tuple(prefix)) if n else None
+
     def _search(self, op: SearchOp, vectors: Mapping[str, Sequence[float]]) -> list[SearchItem]:
-        wanted = op.offset + op.limit
+        wanted, under = op.offset + op.limit, self._under(op.namespace_prefix)
         scored: list[SearchItem] = []
         if op.query and self._vectors:
-            scored = self._similar(op, np.asarray(vectors[op.query], dtype=np.float32), wanted)
+            scored = self._similar(op, np.asarray(vectors[op.query], dtype=np.float32), wanted, under)
         page = scored[op.offset : wanted]
-        if len(page) == op.limit:
-            return page
         # As in LangGraph's own stores, items without a vector fill up the page.
         seen = {(item.namespace, item.key) for item in scored}
         skip = max(0, op.offset - len(scored))
-        for meta in self._items.scan(op.namespace_prefix, skip=0 if op.filter or scored else skip):
-            item = _fields_of(meta)
+        every = not op.filter and not scored
+        for row in self._items.scan(under, skip=skip if every else 0) if len(page) < op.limit else ():
+            item = _fields_of(row)
             if (item["namespace"], item["key"]) in seen or not matches(item["value"], op.filter or {}):
                 continue
-            if skip and (op.filter or scored):
+            if skip and not every:
                 skip -= 1
                 continue
             page.append(SearchItem(**item))
@@ -252,12 +258,12 @@ class ChromaStore(BaseStore):
                 break
         return page
 
-    def _similar(self, op: SearchOp, query: Vector, wanted: int) -> list[SearchItem]:
+    def _similar(self, op: SearchOp, query: Vector, wanted: int, under: list[Namespace] | None) -> list[SearchItem]:
         """The best-scored items, at least `wanted` of them if there are so many."""
         assert self._vectors
         best: dict[str, float] = {}
-        for meta, score in self._vectors.nearest(query, op.namespace_prefix, None if op.filter else wanted, EXACT):
-            best[str(meta["item"])] = max(best.get(str(meta["item"]), -2.0), score)
+        for row, score in self._vectors.nearest(query, under, None if op.filter else wanted, EXACT):
+            best[row.item] = max(best.get(row.item, -2.0), score)
         order = sorted(best, key=lambda row_id: -best[row_id])
         items: list[SearchItem] = []
         for start in range(0, len(order), max(wanted, 100)):
@@ -272,8 +278,7 @@ class ChromaStore(BaseStore):
         return items
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        known = [tuple(json.loads(row_id)) for row_id in self._names.ids()]
-        fitting = [ns for ns in known if all(_fits(condition, ns) for condition in op.match_conditions or ())]
+        fitting = [ns for ns in self._listed() if all(_fits(condition, ns) for condition in op.match_conditions or ())]
         cut = {ns[: op.max_depth] if op.max_depth is not None else ns for ns in fitting}
         return sorted(cut)[op.offset : op.offset + op.limit]
 
@@ -290,13 +295,13 @@ def _part_id(row_id: str, number: int) -> str:
     return f"{row_id}{number}"
 
 
-def _fields_of(meta: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_of(row: Row) -> dict[str, Any]:
     return {
-        "value": json.loads(meta["value"]),
-        "key": meta["key"],
-        "namespace": tuple(str(meta[f"n{i}"]) for i in range(int(meta["depth"]))),
-        "created_at": datetime.fromisoformat(meta["created"]),
-        "updated_at": datetime.fromisoformat(meta["updated"]),
+        "value": row.item["value"],
+        "key": row.item["key"],
+        "namespace": row.namespace,
+        "created_at": datetime.fromisoformat(row.item["created"]),
+        "updated_at": datetime.fromisoformat(row.item["updated"]),
     }
 
 

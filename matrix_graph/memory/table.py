@@ -1,15 +1,17 @@
-"""What `ChromaStore` needs of Chroma: rows with metadata by id, by namespace prefix, and by similarity.
+"""What `ChromaStore` needs of Chroma: rows by id, by namespace, and by similarity.
 
+A row's metadata is two strings, its namespace and its content, both JSON: Chroma pays for each entry.
 Reads and writes go in pages, since SQLite takes a bounded number of variables in a statement. A row
 without a vector gets a number of its own as one: equal points would slow the index down.
 """
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -21,10 +23,21 @@ if TYPE_CHECKING:
     from chromadb.api import ClientAPI
     from chromadb.api.types import Where
 
-Metadata = dict[str, Any]
+Namespace = tuple[str, ...]
 _PAGE = 2_000
 _WRITE = 250
 """Rows per write: Chroma keeps Python's lock while it takes them in, and the event loop waits for it."""
+
+_NAMESPACES = 500
+"""Namespaces per query."""
+
+
+class Row(NamedTuple):
+    """A row: where it belongs and any JSON."""
+
+    namespace: Namespace
+    item: Any
+
 
 _held: dict[Path, tuple[FileLock, int]] = {}
 
@@ -80,13 +93,10 @@ class Table:
         InputError: the collection was made with something else.
     """
 
-    def __init__(self, client: ClientAPI, name: str, made_with: Metadata) -> None:
-        space = {"hnsw": {"space": "cosine" if "dims" in made_with else "l2"}}
+    def __init__(self, client: ClientAPI, name: str, made_with: Mapping[str, Any]) -> None:
+        configuration: Any = {"hnsw": {"space": "cosine" if "dims" in made_with else "l2"}}
         self._rows = client.get_or_create_collection(
-            name,
-            embedding_function=None,
-            metadata=made_with,
-            configuration=space,  # type: ignore[arg-type]
+            name, embedding_function=None, metadata=dict(made_with), configuration=configuration
         )
         found = {key: (self._rows.metadata or {}).get(key) for key in made_with}
         if found != made_with:
@@ -95,35 +105,39 @@ class Table:
                 "Use the embeddings it was made with, or another folder or collection name."
             )
 
-    def get(self, ids: Sequence[str]) -> dict[str, Metadata]:
-        """The metadata of the rows that are there, by id."""
-        found: dict[str, Metadata] = {}
+    def get(self, ids: Sequence[str]) -> dict[str, Row]:
+        """The rows that are there, by id."""
+        found: dict[str, Row] = {}
         for page in _pages(list(dict.fromkeys(ids))):
             rows = self._rows.get(ids=page, include=["metadatas"])
-            found.update(zip(rows["ids"], map(dict, rows["metadatas"] or []), strict=True))
+            found.update(zip(rows["ids"], map(_row, rows["metadatas"] or []), strict=True))
         return found
 
     def ids(self) -> list[str]:
         """The ids of all rows."""
         return list(self._rows.get(include=[])["ids"])
 
-    def scan(self, prefix: Sequence[str], skip: int = 0) -> Iterator[Metadata]:
-        """The metadata of all rows under a namespace prefix, past the first `skip`."""
-        page = _PAGE
-        while page == _PAGE:
-            rows = (
-                self._rows.get(where=_under(prefix), include=["metadatas"], limit=_PAGE, offset=skip)["metadatas"] or []
-            )
-            yield from map(dict, rows)
-            page = len(rows)
-            skip += page
+    def scan(self, under: Sequence[Namespace] | None, skip: int = 0) -> Iterator[Row]:
+        """All rows of these namespaces (of all if None), past the first `skip`."""
+        for where in _wheres(under):
+            here = len(self._rows.get(where=where, include=[])["ids"]) if skip else 0
+            if skip and skip >= here:
+                skip -= here
+                continue
+            page = _PAGE
+            while page == _PAGE:
+                rows = self._rows.get(where=where, include=["metadatas"], limit=_PAGE, offset=skip)["metadatas"] or []
+                yield from map(_row, rows)
+                page = len(rows)
+                skip += page
+            skip = 0
 
-    def upsert(self, rows: Mapping[str, Metadata], vectors: Sequence[Sequence[float]] | None = None) -> None:
+    def upsert(self, rows: Mapping[str, Row], vectors: Sequence[Sequence[float]] | None = None) -> None:
         """Write rows; `vectors` in their order."""
         ids = list(rows)
         for start, page in zip(range(0, len(ids), _WRITE), _pages(ids, _WRITE), strict=True):
             own = vectors[start : start + _WRITE] if vectors is not None else [[zlib.crc32(i.encode())] for i in page]
-            metadatas: Any = [rows[i] for i in page]
+            metadatas: Any = [_metadata(rows[i]) for i in page]
             self._rows.upsert(ids=page, embeddings=np.asarray(own, dtype=np.float32), metadatas=metadatas)
 
     def delete(self, ids: Sequence[str]) -> None:
@@ -132,25 +146,34 @@ class Table:
             self._rows.delete(ids=page)
 
     def nearest(
-        self, query: NDArray[np.float32], prefix: Sequence[str], wanted: int | None, exact: int
-    ) -> Iterator[tuple[Metadata, float]]:
-        """Rows under a prefix with their cosine similarity to `query`.
+        self, query: NDArray[np.float32], under: Sequence[Namespace] | None, wanted: int | None, exact: int
+    ) -> Iterator[tuple[Row, float]]:
+        """Rows of these namespaces with their cosine similarity to `query`.
 
         Up to `exact` rows in the table all of them, scored exactly; beyond, the `4 × wanted` (all if
         None) that Chroma's index finds nearest.
         """
-        total = self._rows.count()
-        where, include = _under(prefix), ["metadatas", "embeddings"]
-        if total <= exact:
-            rows: Any = self._rows.get(where=where, include=include)  # type: ignore[arg-type]
-            metadatas, embeddings = rows["metadatas"], rows["embeddings"]
-        else:
-            count = min(total, 4 * wanted) if wanted else total
-            rows = self._rows.query(query_embeddings=[query], n_results=count, where=where, include=include)  # type: ignore[arg-type]
-            metadatas, embeddings = rows["metadatas"][0], rows["embeddings"][0]
-        if len(metadatas):
-            scores = _cosine(np.asarray(embeddings, dtype=np.float32), query)
-            yield from zip(map(dict, metadatas), scores.tolist(), strict=True)
+        total, include = self._rows.count(), ["metadatas", "embeddings"]
+        for where in _wheres(under):
+            rows: Any
+            if total <= exact:
+                rows = self._rows.get(where=where, include=include)  # type: ignore[arg-type]
+                metadatas, embeddings = rows["metadatas"], rows["embeddings"]
+            else:
+                count = min(total, 4 * wanted) if wanted else total
+                rows = self._rows.query(query_embeddings=[query], n_results=count, where=where, include=include)  # type: ignore[arg-type]
+                metadatas, embeddings = rows["metadatas"][0], rows["embeddings"][0]
+            if len(metadatas):
+                scores = _cosine(np.asarray(embeddings, dtype=np.float32), query)
+                yield from zip(map(_row, metadatas), scores.tolist(), strict=True)
+
+
+def _metadata(row: Row) -> dict[str, str]:
+    return {"namespace": json.dumps(row.namespace), "item": json.dumps(row.item, ensure_ascii=False)}
+
+
+def _row(metadata: Mapping[str, Any]) -> Row:
+    return Row(tuple(json.loads(metadata["namespace"])), json.loads(metadata["item"]))
 
 
 def _cosine(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -159,9 +182,15 @@ def _cosine(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray
     return scores
 
 
-def _under(prefix: Sequence[str]) -> Where | None:
-    conditions: list[Where] = [{f"n{i}": label} for i, label in enumerate(prefix)]
-    return {"$and": conditions} if len(conditions) > 1 else conditions[0] if conditions else None
+def _wheres(under: Sequence[Namespace] | None) -> Iterator[Where | None]:
+    """The conditions that together select these namespaces, a bounded number in each."""
+    if under is None:
+        yield None
+        return
+    names = [json.dumps(namespace) for namespace in under]
+    for start in range(0, len(names), _NAMESPACES):
+        part = names[start : start + _NAMESPACES]
+        yield {"namespace": part[0]} if len(part) == 1 else {"namespace": {"$in": part}}  # type: ignore[dict-item]
 
 
 def _pages(ids: list[str], size: int = _PAGE) -> Iterator[list[str]]:
