@@ -178,7 +178,7 @@ class _Session:
             kept = counts.get("kept", {})
             short = [kind for kind in self.config.kind if kept.get(kind, 0) < self.config.rows]
             ended = "complete" if not short else "exhausted: no source is left for " + ", ".join(short)
-        except RunPaused as pause:
+        except (RunPaused, InputError) as pause:
             ended = f"paused: {pause}"
         except asyncio.CancelledError:
             ended = "interrupted"

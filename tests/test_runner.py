@@ -16,7 +16,7 @@ import pytest
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
-from matrix_graph.runner import RunResult, arun
+from matrix_graph.runner import RunResult, arun, run
 from matrix_graph.testing import FakeServer, Faults
 
 
@@ -92,6 +92,28 @@ async def test_a_provider_that_goes_down_pauses_the_run(server: FakeServer, tmp_
     assert "answers nobody" in paused.summary["ended"]
     server.faults = Faults()
     assert (await arun(RunConfig(out=tmp_path), resume=True)).complete
+
+
+async def test_a_key_that_is_withdrawn_pauses_the_run(server: FakeServer, tmp_path: Path) -> None:
+    def withdraw(event: dict[str, Any]) -> None:
+        if event.get("event") == "step":
+            server.key = "sk-another"
+
+    paused = await arun(config(server, tmp_path), listen=withdraw)
+    assert "wrong key" in paused.summary["ended"]
+    server.key = None
+    assert (await arun(RunConfig(out=tmp_path), resume=True)).complete
+
+
+def test_two_processes_cannot_work_on_one_run(server: FakeServer, tmp_path: Path) -> None:
+    run(config(server, tmp_path))
+    code = f"from matrix_graph import ChromaStore; ChromaStore({str(tmp_path / 'chroma')!r}); print(); input()"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert holder.stdout
+    holder.stdout.readline()
+    with pytest.raises(InputError, match="is open in another process"):
+        run(RunConfig(out=tmp_path), resume=True)
+    holder.communicate(b"\n")
 
 
 async def test_faults_lose_no_action(server: FakeServer, tmp_path: Path) -> None:

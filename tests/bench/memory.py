@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
+import json
 import statistics
 import subprocess
 import sys
@@ -21,7 +21,7 @@ from matrix_graph.memory import ChromaStore, EpisodicMemory, Memory, Query
 from matrix_graph.testing import FakeEmbeddings
 from tests.bench.machine import machine, resident_mb
 
-AGENTS, GROUP, DIMS, K, REPEATS = 1000, 5, 384, 5, 1
+AGENTS, GROUP, DIMS, K, REPEATS = 1000, 5, 384, 5, 5
 TEXT = "I told the whole market that the oven at the shop is broken again and that I need somebody before Sunday, {}."
 
 
@@ -62,9 +62,9 @@ async def _recall_round(memory: EpisodicMemory, rng: np.random.Generator, now: i
         await memory.recall(queries, k=K, now=now, vectors=_unit(rng, GROUP))
 
 
-async def _fill(folder: Path) -> dict[str, list[float]]:
-    """From nothing to 100,000 memories, timing the costs at 10,000 and at the end."""
-    rng, found = np.random.default_rng(0), dict[str, list[float]]()
+async def _fill(folder: Path) -> None:
+    """In a process of its own: from nothing to 100,000 memories, timing the costs at 10,000 and at the end."""
+    rng, found, idle = np.random.default_rng(0), dict[str, list[float]](), resident_mb()
     store, memory = _memory(folder)
     for step in range(10):
         cost = await _cpu_ms(lambda s=step: _remember_step(memory, rng, s, AGENTS, 10), AGENTS * 10)  # type: ignore[misc]
@@ -76,8 +76,9 @@ async def _fill(folder: Path) -> dict[str, list[float]]:
             found[name] = [
                 await _cpu_ms(lambda s=step: _recall_round(memory, rng, s, AGENTS), AGENTS) for _ in range(REPEATS)
             ]  # type: ignore[misc]
+    found["resident, written"] = [resident_mb() - idle]
     store.close()
-    return found
+    print(json.dumps({name: statistics.median(values) for name, values in found.items()}))
 
 
 async def _reopen(folder: Path) -> None:
@@ -87,20 +88,19 @@ async def _reopen(folder: Path) -> None:
     await memory.recall([Query("agent0", "")], now=9, vectors=_unit(np.random.default_rng(1), 1))
     opened = time.perf_counter() - started
     cold = await _cpu_ms(lambda: _recall_round(memory, np.random.default_rng(1), 9, AGENTS), AGENTS)
-    print(opened, cold, resident_mb() - idle)
+    print(json.dumps({"open": opened, "cold recall": cold, "resident, recalled": resident_mb() - idle}))
     store.close()
 
 
-async def main() -> None:
+def main() -> None:
     rows: dict[str, list[float]] = {}
     for _ in range(REPEATS):
         with tempfile.TemporaryDirectory() as folder:
-            for name, values in (await _fill(Path(folder))).items():
-                rows.setdefault(name, []).append(statistics.median(values))
-            command = [sys.executable, "-m", "tests.bench.memory", folder]
-            done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
-            for name, value in zip(("open", "cold recall", "resident"), done.stdout.split(), strict=True):
-                rows.setdefault(name, []).append(float(value))
+            for part in ("fill", "reopen"):
+                command = [sys.executable, "-m", "tests.bench.memory", part, folder]
+                out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                for name, value in json.loads(out).items():
+                    rows.setdefault(name, []).append(value)
     table = Table("what", "median", "least to most", "at most", title=f"Episodic memory · {machine()}")
 
     def show(what: str, values: list[float], unit: str, bar: str) -> None:
@@ -113,10 +113,13 @@ async def main() -> None:
         pairs = zip(rows[f"{what} at 100,000"], rows[f"{what} at 10,000"], strict=True)
         show(f"growth of {what} from 10,000 to 100,000", [late / early for late, early in pairs], "×", "1.5 ×")
     show("opening 100,000 memories", rows["open"], "s", "3 s")
-    show("resident beyond an idle process, all recalled", rows["resident"], "MB", "400 MB")
+    for when in ("written", "recalled"):
+        show(f"resident beyond an idle process, all {when}", rows[f"resident, {when}"], "MB", "400 MB")
     Console(width=140).print(table)
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("ANONYMIZED_TELEMETRY", "False")
-    asyncio.run(_reopen(Path(sys.argv[1])) if len(sys.argv) > 1 else main())
+    if len(sys.argv) > 1:
+        asyncio.run({"fill": _fill, "reopen": _reopen}[sys.argv[1]](Path(sys.argv[2])))
+    else:
+        main()
