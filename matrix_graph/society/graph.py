@@ -17,7 +17,8 @@ from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
 from matrix_graph.memory import Memory
 from matrix_graph.schema import Group, Message
-from matrix_graph.society.group import HEARD, TOLD, can_act, create_group, fresh_progress
+from matrix_graph.society.group import HEARD, TOLD, create_group
+from matrix_graph.society.progress import can_act, fresh_progress
 from matrix_graph.society.state import (
     GroupInput,
     News,

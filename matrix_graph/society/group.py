@@ -22,6 +22,7 @@ from matrix_graph.memory import EpisodicMemory, Memory, Query
 from matrix_graph.schema import Action, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
 from matrix_graph.society.modulator import SHORTLIST, Delivery, Modulator
+from matrix_graph.society.progress import advanced, can_act, fresh_progress
 from matrix_graph.society.state import (
     STEPS,
     GroupInput,
@@ -35,8 +36,6 @@ from matrix_graph.society.state import (
 )
 
 RECALLED = 5
-PATIENCE = 3
-"""Failures in a row after which an agent acts no more."""
 OWN, HEARD, TOLD = 0.5, 0.6, 0.8
 """Importance of own actions, of observations, and of a group's scenarios."""
 
@@ -51,18 +50,6 @@ def node_names(members: Sequence[Persona]) -> dict[str, str]:
         taken = {"", "modulator", "scenario", *names.values()}
         names[member.id] = f"{name} {member.id}".strip() if name in taken else name
     return names
-
-
-def fresh_progress() -> Progress:
-    """Where an agent starts."""
-    return Progress(plan_step=0, finished=False, failures=0)
-
-
-def can_act(persona: Persona, progress: Progress, observes: bool) -> bool:
-    """Whether there is something that the agent would act on now."""
-    if progress["finished"] or progress["failures"] >= PATIENCE:
-        return False
-    return observes or progress["plan_step"] < len(persona.plan)
 
 
 def create_group(
@@ -187,7 +174,7 @@ class _Nodes:
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
         round, step = state["round"], state["step"]
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
-        progress = state["progress"] | {o["agent"]: _advanced(state["progress"][o["agent"]], o) for o in outcomes}
+        progress = state["progress"] | {o["agent"]: advanced(state["progress"][o["agent"]], o) for o in outcomes}
         failures = [
             Failure(stage="act", who=o["agent"], reason=o["reason"]) for o in outcomes if o["status"] == "failed"
         ]
@@ -298,16 +285,6 @@ async def _or_none(routing: Awaitable[list[Delivery]], failures: list[Failure]) 
     except CallFailed as error:
         failures.append(Failure(stage="route", who=error.slot, reason=error.reason))
         return []
-
-
-def _advanced(progress: Progress, outcome: Outcome) -> Progress:
-    status = outcome["status"]
-    onwards = outcome["trigger"] == "goal" and status == "done"
-    return Progress(
-        plan_step=progress["plan_step"] + onwards,
-        finished=progress["finished"] or status == "finished",
-        failures=progress["failures"] + 1 if status == "failed" else 0,
-    )
 
 
 def _observed(messages: Sequence[Message], time: int, first: int) -> list[Memory]:
