@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matrix_graph.config import RunConfig as RunConfig
     from matrix_graph.context import Context as Context
+    from matrix_graph.context import close as close
     from matrix_graph.context import opened as opened
     from matrix_graph.errors import CallFailed as CallFailed
     from matrix_graph.errors import CapReached as CapReached
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "config": ("RunConfig",),
-    "context": ("Context", "opened"),
+    "context": ("Context", "close", "opened"),
     "errors": ("CallFailed", "CapReached", "InputError", "MatrixError", "ProviderDown", "RunPaused"),
     "filtering.contamination": ("Contamination",),
     "filtering.duplicates": ("ExactDuplicates", "NearDuplicates"),

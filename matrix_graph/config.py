@@ -82,7 +82,7 @@ class RunConfig(BaseModel):
             raise ValueError("--base-url must start with http:// or https://")
         if "@" in url.netloc or url.query:
             raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
-        if self.max_cost is not None and self.model == LOCAL:
+        if self.max_cost is not None and self.model == LOCAL and self.student in (None, LOCAL):
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
         return self
 

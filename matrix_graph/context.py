@@ -23,11 +23,15 @@ from matrix_graph.llm.caller import Caller, Line
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.limiter import Limiter
+from matrix_graph.llm.local import CHAT_MODEL
 from matrix_graph.llm.models import LOCAL, chat_model, close_model, embedding_model
 from matrix_graph.llm.prompts import Prompts
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
 from matrix_graph.schema import Communication
+
+_GRACE = 10.0
+"""Seconds that calls under way are given when a run is closed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -85,7 +89,7 @@ class Resources:
         self.embedder = Embedder(embeddings)
         self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
         self.journal = Journal(context.journal)
-        line = Line(self.journal, Limiter(context.concurrency), self.budget)
+        self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget)
         self.model = Caller(model, line, timeout=context.timeout)
         self.student = Caller(student, line, timeout=context.timeout)
         self.budget.prices = _prices(context, {self.model.name, self.student.name})
@@ -124,7 +128,8 @@ class Resources:
         return Records(_needed(store), self._run)
 
     async def aclose(self) -> None:
-        """Close the journal and the connections of models that were opened here."""
+        """Let calls under way reach the journal; close it, and the connections of models opened here."""
+        await self._line.ended(_GRACE)
         await asyncio.to_thread(self.journal.close)
         for model in self._own:
             await close_model(model)
@@ -168,11 +173,9 @@ async def close(context: Context) -> None:
 
 
 def _prices(context: Context, names: set[str]) -> dict[str, Price]:
-    if context.model == LOCAL:
-        return {}
     own = Price(*context.price) if context.price else None
     prices: dict[str, Price] = {}
-    for name in names:
+    for name in names - {CHAT_MODEL}:
         price = own or price_of(name)
         if price:
             prices[name] = price

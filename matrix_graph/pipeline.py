@@ -21,7 +21,7 @@ from matrix_graph.context import Context, opened
 from matrix_graph.filtering.graph import DEFAULT_STEPS, create_filter
 from matrix_graph.filtering.step import Step
 from matrix_graph.generation.graph import create_generator
-from matrix_graph.generation.requirements import Requirement
+from matrix_graph.generation.requirements import read_requirements
 from matrix_graph.schema import Failure, Group, Rejection, Row
 from matrix_graph.society.graph import create_society
 
@@ -96,7 +96,7 @@ def create_matrix(
 async def _batch(state: MatrixState) -> Command[Literal["generator", "__end__"]]:
     kept, tried = state.get("kept", {}), state.get("taken", {})
     requirements = []
-    for wanted in map(Requirement.model_validate, state["wanted"]):
+    for wanted in read_requirements(state["wanted"]):
         have = kept.get(wanted.kind, 0)
         missing = wanted.count - have
         if missing > 0 and not state.get("exhausted"):
@@ -110,16 +110,22 @@ async def _batch(state: MatrixState) -> Command[Literal["generator", "__end__"]]
 
 async def _collect(state: MatrixState, runtime: Runtime[Context]) -> dict[str, Any]:
     records = (await opened(runtime.context)).records(runtime.store)
-    rows, kept, generated = [], dict(state.get("kept", {})), Counter(state.get("generated", {}))
+    rows, surplus = list[Row](), list[Rejection]()
+    kept, generated = dict(state.get("kept", {})), Counter(state.get("generated", {}))
     limits = {w["kind"]: w["count"] for w in state["wanted"]}
     for row in state["rows"]:
         if kept.get(row["kind"], 0) < limits[row["kind"]]:
             kept[row["kind"]] = kept.get(row["kind"], 0) + 1
             rows.append(row)
+        else:
+            limit = limits[row["kind"]]
+            surplus.append(
+                Rejection(id=row["id"], kind=row["kind"], rule="surplus", value=limit + 1, threshold=limit, row=row)
+            )
     generated.update(row["kind"] for row in state["rows"])
     generated.update(rejection["kind"] for rejection in state["rejections"])
     await records.save("samples", {row["id"]: row for row in rows})
-    await records.save("rejections", {r["id"]: r for r in state["rejections"]})
+    await records.save("rejections", {r["id"]: r for r in [*state["rejections"], *surplus]})
     await records.save("failures", {failure["who"]: failure for failure in state["failures"]})
     runtime.stream_writer({"stage": "filter", "event": "kept", "rows": len(rows)})
     return {

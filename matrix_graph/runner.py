@@ -32,6 +32,7 @@ from matrix_graph.filtering.step import Step
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
+from matrix_graph.memory.table import LOCK, hold, let_go
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.schema import Failure, Group, Profile, Row
 from matrix_graph.society import plan
@@ -44,7 +45,7 @@ FORMAT = 1
 MAY_CHANGE = {"out", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
 """Options that a resumed run may be given anew; the others are those of its start."""
 
-_OWN = ("run.json", "society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "chroma")
+_OWN = ("society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "run.json")
 _DATABASES = ("journal.sqlite", "checkpoints.sqlite")
 
 
@@ -135,7 +136,8 @@ class _Session:
     context: Context
     listen: Listener
     started: float
-    probes: int = 0
+    probes: int
+    before: dict[str, Any]
 
     @classmethod
     async def begin(cls, config: RunConfig, resume: bool, overwrite: bool, listen: Listener) -> _Session:
@@ -152,18 +154,20 @@ class _Session:
         probes = await _probe(replace(context, journal=None, max_calls=None), with_chat=not resume)
         if overwrite:
             _clear(config.out)
-        config.out.mkdir(parents=True, exist_ok=True)
-        return cls(config, profiles, bad, steps, context, listen, time.time(), probes)
+        before = _begin_folder(config)
+        return cls(config, profiles, bad, steps, context, listen, time.time(), probes, before)
 
     async def go(self) -> RunResult:
         res = await opened(self.context)
-        res.budget.calls += self.probes
+        res.budget.calls = max(res.budget.calls, self.before["calls"]) + self.probes
         self.listen({"stage": "start", "budget": res.budget, "config": self.config, "bad_rows": self.bad_rows})
-        store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
         try:
-            return await self._work(res, store)
+            store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
+            try:
+                return await self._work(res, store)
+            finally:
+                store.close()
         finally:
-            store.close()
             await close(self.context)
 
     async def _work(self, res: Resources, store: ChromaStore) -> RunResult:
@@ -258,8 +262,6 @@ class _Session:
         return RunResult(out, summary)
 
     def _save(self, res: Resources, counts: dict[str, Any], similarity: dict[str, float], ended: str) -> dict[str, Any]:
-        path = self.config.out / "run.json"
-        before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
         summary = {
             "format": FORMAT,
             "config": self.config.public(),
@@ -271,11 +273,10 @@ class _Session:
             "calls": res.budget.calls,
             "tokens": {"input": res.budget.input_tokens, "output": res.budget.output_tokens},
             "cost_usd": round(res.budget.cost, 6),
-            "seconds": round(before.get("seconds_before", 0.0) + time.time() - self.started, 2),
-            "seconds_before": before.get("seconds", 0.0) if ended == "running" else before.get("seconds_before", 0.0),
+            "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
             "ended": ended,
         }
-        write_text(path, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+        write_text(self.config.out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
         return summary
 
 
@@ -284,8 +285,11 @@ async def _probe(context: Context, with_chat: bool) -> int:
     res = await opened(context)
     try:
         await res.embedder.embed(["probe"])
+        ask = [{"role": "user", "content": "Answer with the word: ready"}]
         if with_chat and context.model != LOCAL:
-            await res.model.text("probe", [{"role": "user", "content": "Answer with the word: ready"}])
+            await res.model.text("probe", ask)
+        if with_chat and context.student and context.student != LOCAL:
+            await res.student.text("probe/student", ask)
     except RunPaused as error:
         raise InputError(
             f"The model cannot be reached{f' at {context.base_url}' if context.base_url else ''}: {error}"
@@ -309,15 +313,34 @@ def _check_folder(out: Path, overwrite: bool) -> None:
 
 
 def _clear(out: Path) -> None:
-    for name in _OWN:
-        path = out / name
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    for name in _DATABASES:
-        for path in out.glob(f"{name}*"):
-            path.unlink()
+    """Delete the run in `out`, `run.json` last, unless another process works on it."""
+    if not (out / "run.json").is_file():
+        return
+    held = hold(out / "chroma")
+    try:
+        databases = [path for name in _DATABASES for path in out.glob(f"{name}*")]
+        inside = [path for path in (out / "chroma").iterdir() if path.name != LOCK]
+        for path in [*databases, *inside, *(out / name for name in _OWN)]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    finally:
+        let_go(held)
+
+
+def _begin_folder(config: RunConfig) -> dict[str, Any]:
+    """Make the folder with a first run.json, and return what an earlier part of the run used."""
+    path = config.out / "run.json"
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            begun = {"config": config.public(), "profiles_digest": _digest(config), "calls": 0, "seconds": 0.0}
+            write_text(path, json.dumps({"format": FORMAT, **begun, "ended": "running"}))
+        before: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot write to --out {config.out}: {error}") from error
+    return before
 
 
 def _digest(config: RunConfig) -> str:

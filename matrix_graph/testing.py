@@ -181,6 +181,7 @@ class FakeServer:
         faults: May be changed while it runs.
         replies: As for `FakeChat`, with strings only.
         key: If set, requests must carry it.
+        unknown: Models that the server does not have.
         requests: Chat requests seen, by outcome (`ok`, `error`, `throttle`, `refused`).
         peak: Most chat requests under way at once.
     """
@@ -188,6 +189,7 @@ class FakeServer:
     faults: Faults = field(default_factory=Faults)
     replies: dict[str, str] = field(default_factory=dict)
     key: str | None = None
+    unknown: set[str] = field(default_factory=set)
     port: int = 0
     requests: Counter[str] = field(default_factory=Counter)
     peak: int = 0
@@ -239,6 +241,8 @@ class FakeServer:
             if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
                 self.requests["refused"] += 1
                 return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
+            if body["model"] in self.unknown:
+                return web.json_response({"error": {"message": "the model does not exist"}}, status=404)
             if faults.latency:
                 await asyncio.sleep(faults.latency * rng.lognormvariate(0.0, faults.sigma))
             draw = rng.random()

@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 
 from matrix_graph.context import Context, Resources, opened
 from matrix_graph.errors import CallFailed
-from matrix_graph.generation.requirements import Requirement
+from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.generation.retrieval import Source, ordered_sources
 from matrix_graph.generation.synthesis import synthesise
 from matrix_graph.llm.settled import settled
@@ -70,7 +70,7 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
     scenarios = await _scenarios(state, res, runtime)
     taken = dict(state.get("taken", {}))
     picked: list[tuple[str, str, str, int]] = []
-    for requirement in _requirements(state):
+    for requirement in read_requirements(state["requirements"]):
         sources = await ordered_sources(scenarios, requirement.domain, res.embedder, runtime.context.seed)
         first = taken.get(requirement.kind, 0)
         batch = sources[first : first + requirement.count]
@@ -82,7 +82,7 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
 async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[str, Any]:
     res = await opened(runtime.context)
     scenarios = {s["id"]: s for s in await _scenarios(state, res, runtime)}
-    requirements: dict[str, Requirement] = {r.kind: r for r in _requirements(state)}
+    requirements: dict[str, Requirement] = {r.kind: r for r in read_requirements(state["requirements"])}
 
     async def one(kind: str, scenario: str, agent: str, turn: int) -> Row | Failure:
         source = Source(scenarios[scenario], agent, turn)
@@ -98,10 +98,6 @@ async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[
         "rows": [r for r in results if "stage" not in r],
         "failures": [r for r in results if "stage" in r],
     }
-
-
-def _requirements(state: GeneratorState) -> list[Requirement]:
-    return [Requirement.model_validate(fields) for fields in state["requirements"]]
 
 
 async def _scenarios(state: GeneratorState, res: Resources, runtime: Runtime[Context]) -> list[Scenario]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from matrix_graph.errors import InputError
 
 KindName = Literal["sft", "dpo"]
 KINDS: tuple[KindName, ...] = get_args(KindName)
@@ -30,3 +33,18 @@ class Requirement(BaseModel):
     count: int = Field(ge=1)
     domain: str | None = None
     max_tokens: int = Field(default=1024, ge=16, description="Length limit of an answer; a cut answer is no answer.")
+
+
+def read_requirements(given: Sequence[Mapping[str, Any]]) -> list[Requirement]:
+    """Requirements from their fields, one a kind.
+
+    Raises:
+        InputError: a field is wrong, or a kind comes twice.
+    """
+    try:
+        read = [Requirement.model_validate(fields) for fields in given]
+    except ValidationError as error:
+        raise InputError(f"A requirement does not do: {error}") from error
+    if len({requirement.kind for requirement in read}) < len(read):
+        raise InputError("One requirement per kind: a kind is named twice.")
+    return read

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -46,13 +46,40 @@ class Answer(Generic[T]):
 
 @dataclass
 class Line:
-    """What all callers of a run share. Once one of them has `halted` the run, no new call starts."""
+    """What all callers of a run share.
+
+    Once one of them has `halted` the run, no call starts until those that were under way have ended.
+    """
 
     journal: Journal
     limiter: Limiter
     budget: Budget
     last_success: float = 0.0
     halted: MatrixError | None = None
+    under_way: set[asyncio.Task[Entry]] = field(default_factory=set)
+
+    async def ended(self, grace: float) -> None:
+        """Start no more calls, and give those under way `grace` seconds to reach the journal."""
+        self.halted = self.halted or RunPaused("the run is being closed")
+        if self.under_way:
+            _, late = await asyncio.wait(self.under_way, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    def begin(self, call: Coroutine[Any, Any, Entry]) -> asyncio.Task[Entry]:
+        """Run a call that goes on when whoever asked for it is cancelled: its answer is paid for."""
+        task = asyncio.create_task(call)
+        self.under_way.add(task)
+        task.add_done_callback(self._left)
+        return task
+
+    def _left(self, task: asyncio.Task[Entry]) -> None:
+        self.under_way.discard(task)
+        if not task.cancelled():
+            task.exception()
+        if not self.under_way:
+            self.halted = None
 
 
 class Caller:
@@ -144,8 +171,11 @@ class Caller:
         entry = entry_for(slot, self.name, {"messages": messages, **params})
         if found := await self._line.journal.find(slot, entry.digest):
             return found
+        return await asyncio.shield(self._line.begin(self._fill(entry, messages, params)))
+
+    async def _fill(self, entry: Entry, messages: list[ChatMessage], params: Mapping[str, Any]) -> Entry:
         try:
-            message = await self._send(slot, messages, params)
+            message = await self._send(entry.slot, messages, params)
         except (RunPaused, InputError) as error:
             self._line.halted = error
             raise
@@ -155,7 +185,7 @@ class Caller:
             usage = message.usage_metadata
             entry = replace(
                 entry,
-                answer=str(message.text),
+                answer=str(message.text).encode("utf-8", "replace").decode(),
                 finish=_finish_reason(message),
                 input_tokens=usage["input_tokens"] if usage else 0,
                 output_tokens=usage["output_tokens"] if usage else 0,
@@ -165,7 +195,7 @@ class Caller:
         return entry
 
     async def _send(self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any]) -> AIMessage:
-        line, started, problem = self._line, time.monotonic(), ""
+        line, problem, first_error = self._line, "", 0.0
         for attempt in range(1, ATTEMPTS + 1):
             async with line.limiter.slot(first=attempt > 1):
                 if line.halted:
@@ -178,6 +208,7 @@ class Caller:
                     line.limiter.succeeded()
                     return message
                 except Exception as error:
+                    first_error = first_error or time.monotonic()
                     check_refusal(error, self.name)
                     timed_out = isinstance(error, TimeoutError)
                     problem = f"timed out after {self._timeout:g} s" if timed_out else reason_of(error)
@@ -188,7 +219,7 @@ class Caller:
                     wait = retry_after(error) or 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
             if attempt < ATTEMPTS:
                 await asyncio.sleep(min(wait, LONGEST_WAIT))
-        if line.last_success < started:
+        if line.last_success < first_error:
             raise ProviderDown(f"{self.name} answers nobody: {problem} ({ATTEMPTS} attempts)")
         raise CallFailed(slot, problem, ATTEMPTS)
 

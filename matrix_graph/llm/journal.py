@@ -153,7 +153,7 @@ class Journal:
         try:
             with self._lock, self._db:
                 self._db.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
-        except sqlite3.Error as error:
+        except Exception as error:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
             for done in waiting:
                 done.set_exception(error)
             return

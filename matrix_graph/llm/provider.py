@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from matrix_graph.errors import InputError
 
-_REFUSALS = {401: "wrong key", 403: "no access", 404: "unknown model or wrong endpoint"}
+_REFUSALS = {401: "wrong key", 402: "the balance is used up", 403: "no access", 404: "unknown model or wrong endpoint"}
 
 
 def status_of(error: Exception) -> int | None:

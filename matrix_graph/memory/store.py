@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import numpy as np
 from langgraph.store.base import (
@@ -38,7 +38,7 @@ from langgraph.store.base import (
 from numpy.typing import NDArray
 
 from matrix_graph.memory.matching import matches
-from matrix_graph.memory.table import Row, Table, hold, let_go, open_client
+from matrix_graph.memory.table import Row, Table, hold, known_of, let_go, open_client
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -49,6 +49,7 @@ EXACT = 2_000
 
 Vector = NDArray[np.float32]
 Namespace = tuple[str, ...]
+_Waiting = tuple[list[Op], dict[str, Sequence[float]], Future[list[Result]]]
 
 
 class ChromaStore(BaseStore):
@@ -79,11 +80,12 @@ class ChromaStore(BaseStore):
     ) -> None:
         self.index_config = index
         self._embed = ensure_embeddings(index["embed"]) if index else None
-        self._fields = [tokenize_path(f) for f in (index or {}).get("fields") or ["$"]]
-        self._dims = index["dims"] if index else 0
-        self._lock = threading.RLock()
-        self._waiting: deque[tuple[list[Op], dict[str, Sequence[float]], Future[list[Result]]]] = deque()
+        self._fields = _paths((index or {}).get("fields") or ["$"])
+        self._waiting: deque[_Waiting] = deque()
         self._held = hold(path) if client is None and path is not None else None
+        if client is None and path is None:
+            # Chroma's clients in memory share one database in a process.
+            collection = f"{collection}-{uuid4().hex}"
         try:
             self._client = client or open_client(path)
             self._items = Table(self._client, collection, {"format": FORMAT})
@@ -92,9 +94,9 @@ class ChromaStore(BaseStore):
         except BaseException:
             let_go(self._held)
             raise
-        self._known: set[Namespace] = set()
-        self._listed_once = False
-        self._ids: set[str] | None = None
+        self._shared = client is not None
+        self._known = known_of(self._held, collection)
+        self._lock = self._known.lock
 
     def batch(self, ops: Iterable[Op]) -> list[Result]:
         """Carry out `ops`, reads before writes; results in the order given."""
@@ -130,17 +132,25 @@ class ChromaStore(BaseStore):
             waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
             for writing, group in groupby(waiting, lambda w: all(isinstance(op, PutOp) for op in w[0])):
                 together = list(group)
-                for part in [together] if writing else [[one] for one in together]:
-                    ops = [op for one in part for op in one[0]]
-                    vectors = {text: vector for one in part for text, vector in one[1].items()}
-                    try:
-                        results = self._apply(ops, vectors)
-                    except Exception as error:  # noqa: BLE001 (each caller gets it)
-                        for _, _, done in part:
-                            done.set_exception(error)
-                    else:
-                        for own, _, done in part:
-                            done.set_result(results[: len(own)])
+                self._answer(together if writing else [], [] if writing else together)
+
+    def _answer(self, together: Sequence[_Waiting], one_by_one: Sequence[_Waiting]) -> None:
+        if together:
+            try:
+                self._apply(
+                    [op for ops, _, _ in together for op in ops],
+                    {k: v for _, own, _ in together for k, v in own.items()},
+                )
+            except Exception:  # noqa: BLE001 (only the one who is at fault shall hear of it)
+                one_by_one = together
+            else:
+                for ops, _, done in together:
+                    done.set_result([None] * len(ops))
+        for ops, vectors, done in one_by_one:
+            try:
+                done.set_result(self._apply(ops, vectors))
+            except Exception as error:  # noqa: BLE001 (the caller gets it)
+                done.set_exception(error)
 
     def _vector_table(self, collection: str, index: IndexConfig) -> Table:
         return Table(
@@ -161,7 +171,7 @@ class ChromaStore(BaseStore):
     def _indexed_texts(self, op: PutOp) -> list[str]:
         if not self._embed or op.value is None or op.index is False:
             return []
-        fields = self._fields if op.index is None else [tokenize_path(f) for f in op.index]
+        fields = self._fields if op.index is None else _paths(op.index)
         return [text for field in fields for text in get_text_at_path(op.value, field)]
 
     def _apply(self, ops: Sequence[Op], vectors: Mapping[str, Sequence[float]]) -> list[Result]:
@@ -208,28 +218,27 @@ class ChromaStore(BaseStore):
             self._vectors.upsert(parts, points)
         self._items.delete(gone)
         self._items.upsert(rows)
-        if self._ids is not None:
-            self._ids.difference_update(gone)
-            self._ids.update(rows)
+        if self._known.ids is not None:
+            self._known.ids.difference_update(gone)
+            self._known.ids.update(rows)
 
     def _may_exist(self, row_id: str) -> bool:
         # Reading before each write makes Chroma index every small batch at once, at several times the cost.
         if self._held is None:
             return True
-        if self._ids is None:
-            self._ids = set(self._items.ids())
-        return row_id in self._ids
+        if self._known.ids is None:
+            self._known.ids = set(self._items.ids())
+        return row_id in self._known.ids
 
     def _register(self, namespaces: set[Namespace]) -> None:
-        new = namespaces - self._known
+        new = namespaces - self._listed()
         self._names.upsert({json.dumps(ns): Row(ns, None) for ns in new})
-        self._known |= new
+        self._listed().update(new)
 
     def _listed(self) -> set[Namespace]:
-        if self._held is None or not self._listed_once:
-            self._known |= {tuple(json.loads(row_id)) for row_id in self._names.ids()}
-            self._listed_once = True
-        return self._known
+        if self._known.namespaces is None or self._shared:
+            self._known.namespaces = {tuple(json.loads(row_id)) for row_id in self._names.ids()}
+        return self._known.namespaces
 
     def _under(self, prefix: Sequence[str]) -> list[Namespace] | None:
         """The namespaces under a prefix; None for all."""
@@ -281,6 +290,11 @@ class ChromaStore(BaseStore):
         fitting = [ns for ns in self._listed() if all(_fits(condition, ns) for condition in op.match_conditions or ())]
         cut = {ns[: op.max_depth] if op.max_depth is not None else ns for ns in fitting}
         return sorted(cut)[op.offset : op.offset + op.limit]
+
+
+def _paths(fields: Sequence[str]) -> list[str | list[str]]:
+    # "$" stands for the whole value, and only as a string.
+    return [field if field == "$" else tokenize_path(field) for field in fields]
 
 
 def _name_of(embed: object) -> str:

@@ -8,8 +8,10 @@ without a vector gets a number of its own as one: equal points would slow the in
 from __future__ import annotations
 
 import json
+import threading
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -39,7 +41,28 @@ class Row(NamedTuple):
     item: Any
 
 
+LOCK = ".lock"
+
+
+@dataclass
+class Known:
+    """What this process knows of a collection that it alone writes: shared by all who opened it here.
+
+    `ids` and `namespaces` are None until they were read.
+    """
+
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    ids: set[str] | None = None
+    namespaces: set[Namespace] | None = None
+
+
 _held: dict[Path, tuple[FileLock, int]] = {}
+_known: dict[tuple[Path, str], Known] = {}
+
+
+def known_of(folder: Path | None, collection: str) -> Known:
+    """The knowledge of a held folder's collection; a new one where nothing is held."""
+    return Known() if folder is None else _known.setdefault((folder, collection), Known())
 
 
 def hold(path: Path | str) -> Path:
@@ -50,7 +73,7 @@ def hold(path: Path | str) -> Path:
     """
     folder = Path(path).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    lock, users = _held.get(folder) or (FileLock(folder / ".lock"), 0)
+    lock, users = _held.get(folder) or (FileLock(folder / LOCK), 0)
     try:
         if not users:
             lock.acquire(timeout=0)
@@ -71,6 +94,8 @@ def let_go(folder: Path | None) -> None:
     if users > 1:
         _held[folder] = (lock, users - 1)
     else:
+        for key in [key for key in _known if key[0] == folder]:
+            del _known[key]
         lock.release()
 
 

@@ -67,21 +67,22 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
         try:
-            given = await runnable.ainvoke(state)
+            text = _text_of(await runnable.ainvoke(state))
         except MatrixError:
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
             return Acted(outcomes=[_failed(state, reason_of(error), "")])
-        text = (
-            str(given.text)
-            if isinstance(given, BaseMessage)
-            else str(given["text"] if isinstance(given, dict) else given)
-        )
         if not text.strip():
             return Acted(outcomes=[_failed(state, "the agent returned no text", "")])
         return Acted(outcomes=[_outcome(state, text, "")])
 
     return act
+
+
+def _text_of(given: Any) -> str:
+    if isinstance(given, BaseMessage):
+        return str(given.text)
+    return str(given["text"] if isinstance(given, dict) else given)
 
 
 def _outcome(turn: Turn, text: str, call: str) -> Outcome:

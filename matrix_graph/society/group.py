@@ -5,7 +5,6 @@ modulator ⇄ agents (STEPS times) → scenario
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from langgraph.types import Command, Send
 
 from matrix_graph.context import Context, Resources, opened
 from matrix_graph.errors import CallFailed
+from matrix_graph.llm.settled import settled
 from matrix_graph.memory import EpisodicMemory, Memory, Query
 from matrix_graph.schema import Action, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
@@ -121,9 +121,10 @@ class _Nodes:
         if actions:
             memory, modulator = res.memory(runtime.store), self._modulator(res, runtime.context)
             scenario_id = f"{self._group.id}-r{state['round']}"
-            summary, outgoing = await asyncio.gather(
-                self._summary(modulator, state, failures), self._exchange(modulator, memory, state, failures)
+            told: list[Any] = await settled(
+                [self._summary(modulator, state, failures), self._exchange(modulator, memory, state, failures)]
             )
+            summary, outgoing = told
             people = {i: _described(m) for i, m in self._members.items()}
             scenario = Scenario(
                 id=scenario_id,
@@ -137,8 +138,8 @@ class _Nodes:
                 failures=failures,
             )
             last = state["round"] * STEPS + STEPS - 1
-            told = [Memory(self._group.id, last, 0, summary, "scenario", TOLD)] if summary else []
-            await memory.remember(told)
+            memories = [Memory(self._group.id, last, 0, summary, "scenario", TOLD)] if summary else []
+            await memory.remember(memories)
             await records.save("scenarios", {scenario_id: scenario})
             runtime.stream_writer({"stage": "society", "event": "scenario", "id": scenario_id})
         await records.save("failures", {f"{self._group.id}-r{state['round']}-{n}": f for n, f in enumerate(failures)})

@@ -95,6 +95,10 @@ def _read(line: str, default_id: str) -> Profile:
     data: Any = json.loads(line)
     if not isinstance(data, dict):
         raise ValueError("not a JSON object")
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("holds half a character (a lone surrogate)") from error
     row = _Line.model_validate(data)
     return Profile(
         id=_NOT_IN_IDS.sub("-", scrub(row.id or default_id))[:64],

@@ -76,13 +76,13 @@ def run(
     except MatrixError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
-        err.print("Stopped before anything was written.")
-        raise typer.Exit(130) from None
+        _tell_stopped(settings.out)
+        raise typer.Exit(128 + (stopped[0] if stopped else signal.SIGINT)) from None
     if as_json:
         sys.stdout.write(json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n")
     _report(result)
     if not result.complete and not result.summary["ended"].startswith("exhausted"):
-        err.print(f"Go on with: matrix-graph run --out {shlex.quote(str(result.out))} --resume", soft_wrap=True)
+        _tell_stopped(result.out)
     raise typer.Exit(_exit_code(result, stopped))
 
 
@@ -136,6 +136,13 @@ def _fail(error: MatrixError, as_json: bool) -> NoReturn:
     label = "Bad input" if isinstance(error, InputError) else "Error"
     err.print(f"{label}: {error}", markup=False, soft_wrap=True)
     raise typer.Exit(error.exit_code)
+
+
+def _tell_stopped(out: Path) -> None:
+    if (out / "run.json").is_file():
+        err.print(f"Go on with: matrix-graph run --out {shlex.quote(str(out))} --resume", soft_wrap=True)
+    else:
+        err.print("Stopped before anything was written.")
 
 
 def _exit_code(result: RunResult, stopped: list[signal.Signals]) -> int:

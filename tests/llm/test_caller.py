@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from matrix_graph.context import Context, Resources, close, opened
 from matrix_graph.errors import CallFailed, CapReached, InputError, ProviderDown
 from matrix_graph.llm.structured import Malformed
-from matrix_graph.testing import FakeServer, Faults
+from matrix_graph.testing import FakeChat, FakeServer, Faults
 from tests.helpers import context
 
 ASK = [{"role": "user", "content": "Where is the ferry?"}]
@@ -165,4 +165,38 @@ async def test_any_chat_model_can_be_asked_for_a_shape() -> None:
     ctx = context()
     answer = await (await opened(ctx)).model.parsed("a", ASK, Choice)
     assert isinstance(answer.value, Choice)
+    await close(ctx)
+
+
+async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(server: FakeServer) -> None:
+    server.faults = Faults(latency=0.01)
+    ctx = _at(server, concurrency=8)
+    res = await opened(ctx)
+    waiting = asyncio.create_task(_many(res, 100))
+    await asyncio.sleep(0.05)
+    server.faults = Faults(error=1.0)
+    kinds = {type(a).__name__ for a in await waiting}
+    assert kinds == {"Answer", "ProviderDown"}, "an outage is no failure of those who wait"
+    server.faults = Faults()
+    assert {type(a).__name__ for a in await _many(res, 100)} == {"Answer"}, "the same context goes on"
+    await close(ctx)
+
+
+async def test_a_cancelled_call_still_reaches_the_journal(server: FakeServer) -> None:
+    server.faults = Faults(latency=0.3)
+    ctx = _at(server)
+    res = await opened(ctx)
+    call = asyncio.create_task(res.model.text("a", ASK))
+    await asyncio.sleep(0.1)
+    call.cancel()
+    journal = res.journal
+    await close(ctx)
+    assert "a#1" in {slot for slot, _ in journal._keys}
+    assert server.requests["ok"] == 1
+
+
+async def test_half_a_character_does_not_stop_the_journal(server: FakeServer) -> None:
+    ctx = context(model=FakeChat(replies={"Where": "over \ud83d there"}))
+    res = await opened(ctx)
+    assert (await res.model.text("a", ASK)).value == "over ? there"
     await close(ctx)

@@ -340,3 +340,47 @@ async def test_langmems_tools_work_on_it(tmp_path: Path) -> None:
     await call("manage_memory", action="delete", id=key)
     assert ours.get(("memories",), key) is None
     ours.close()
+
+
+def test_by_default_the_whole_value_is_indexed() -> None:
+    index: Any = {"dims": DIMENSIONS, "embed": FakeEmbeddings()}
+    ours, yardstick = ChromaStore(index=index), InMemoryStore(index=index)
+    for made in (ours, yardstick):
+        made.put(("d",), "k", {"a": "red boat"})
+        made.put(("d",), "j", {"a": "oven"})
+    found = [
+        [(i.key, pytest.approx(i.score, abs=1e-4)) for i in s.search(("d",), query="red boat")]
+        for s in (ours, yardstick)
+    ]
+    assert found[0] == found[1]
+
+
+def test_stores_in_memory_do_not_share_and_stores_on_one_folder_do(tmp_path: Path) -> None:
+    one, two = ChromaStore(), ChromaStore()
+    one.put(("a",), "k", {"n": 1})
+    assert two.get(("a",), "k") is None
+    here, there = ChromaStore(tmp_path), ChromaStore(tmp_path)
+    here.put(("u",), "k0", {"n": 0})
+    assert len(here.search(("u",))) == 1
+    there.put(("v",), "k1", {"n": 1})
+    assert [i.key for i in here.search(("v",))] == ["k1"]
+    created = there.get(("v",), "k1").created_at  # type: ignore[union-attr]
+    here.put(("v",), "k1", {"n": 2})
+    assert there.get(("v",), "k1").created_at == created  # type: ignore[union-attr]
+    here.delete(("v",), "k1")
+    assert there.get(("v",), "k1") is None
+    here.close()
+    there.close()
+
+
+async def test_a_bad_write_fails_alone(tmp_path: Path) -> None:
+    ours = ChromaStore(tmp_path)
+    writes = [
+        ours.aput(("a",), "good", {"n": 1}),
+        ours.aput(("a",), "bad", {"n": object()}),
+        ours.aput(("a",), "also", {"n": 2}),
+    ]
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(r).__name__ for r in results] == ["NoneType", "TypeError", "NoneType"]
+    assert {i.key for i in ours.search(("a",))} == {"good", "also"}
+    ours.close()

@@ -102,6 +102,30 @@ def test_a_wrong_key_writes_nothing(server: FakeServer, tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
+def test_a_student_that_is_not_there_is_told_first(server: FakeServer, tmp_path: Path) -> None:
+    server.unknown = {"typo"}
+    done = cli("run", *at(server), "--kind", "dpo", "--student", "openai:typo", "--out", str(tmp_path / "made"))
+    assert done.returncode == 2
+    assert "unknown model" in done.stderr
+    assert not (tmp_path / "made").exists()
+
+
+def test_an_unwritable_folder_is_told(server: FakeServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = cli("run", *at(server), "--out", str(tmp_path / "file" / "run"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_killed_before_it_began_can_be_resumed(server: FakeServer, tmp_path: Path) -> None:
+    assert cli("run", *at(server), "--out", str(tmp_path / "a")).returncode == 0
+    (tmp_path / "b").mkdir()
+    first = json.loads((tmp_path / "a" / "run.json").read_text()) | {"calls": 0, "seconds": 0.0}
+    first["config"]["out"] = str(tmp_path / "b")
+    (tmp_path / "b" / "run.json").write_text(json.dumps(first))
+    assert cli("run", "--out", str(tmp_path / "b"), "--resume").returncode == 0
+
+
 def test_a_folder_in_use_is_left_alone(server: FakeServer, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
