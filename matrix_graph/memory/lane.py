@@ -104,7 +104,7 @@ class Lane:
         ]
 
     def _grow(self, used: int, dimensions: int) -> None:
-        size = max(8, used + used // 4)
+        size = used + max(8, used // 8)
         vectors, facts = np.zeros((size, dimensions), dtype=np.float32), np.zeros((size, 4))
         if used:
             vectors[:used], facts[:used] = self._vectors, self._facts

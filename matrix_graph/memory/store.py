@@ -219,16 +219,15 @@ class ChromaStore(BaseStore):
         self._items.delete(gone)
         self._items.upsert(rows)
         if self._known.ids is not None:
-            self._known.ids.difference_update(gone)
-            self._known.ids.update(rows)
+            self._known.ids.update(map(hash, rows))
 
     def _may_exist(self, row_id: str) -> bool:
         # Reading before each write makes Chroma index every small batch at once, at several times the cost.
         if self._held is None:
             return True
         if self._known.ids is None:
-            self._known.ids = set(self._items.ids())
-        return row_id in self._known.ids
+            self._known.ids = set(map(hash, self._items.ids()))
+        return hash(row_id) in self._known.ids
 
     def _register(self, namespaces: set[Namespace]) -> None:
         new = namespaces - self._listed()

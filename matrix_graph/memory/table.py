@@ -48,11 +48,11 @@ LOCK = ".lock"
 class Known:
     """What this process knows of a collection that it alone writes: shared by all who opened it here.
 
-    `ids` and `namespaces` are None until they were read.
+    `ids` (hashes of all that were ever there) and `namespaces` are None until they were read.
     """
 
     lock: threading.RLock = field(default_factory=threading.RLock)
-    ids: set[str] | None = None
+    ids: set[int] | None = None
     namespaces: set[Namespace] | None = None
 
 
@@ -119,7 +119,9 @@ class Table:
     """
 
     def __init__(self, client: ClientAPI, name: str, made_with: Mapping[str, Any]) -> None:
-        configuration: Any = {"hnsw": {"space": "cosine" if "dims" in made_with else "l2"}}
+        # Rows without vectors are never looked up by similarity: the smallest index does.
+        least = {"space": "l2", "max_neighbors": 2, "ef_construction": 2}
+        configuration: Any = {"hnsw": {"space": "cosine"} if "dims" in made_with else least}
         self._rows = client.get_or_create_collection(
             name, embedding_function=None, metadata=dict(made_with), configuration=configuration
         )

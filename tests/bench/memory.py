@@ -49,11 +49,12 @@ def _memory(folder: Path) -> tuple[ChromaStore, EpisodicMemory]:
     return store, EpisodicMemory(store, Embedder(FakeEmbeddings()))
 
 
-async def _remember_step(memory: EpisodicMemory, rng: np.random.Generator, step: int, agents: int, each: int) -> None:
-    """One step of the society: every group writes once, ten groups at a time as they come in."""
-    for start in range(0, agents, 10 * GROUP):
-        batches = [_batch(step, first, GROUP, each) for first in range(start, min(start + 10 * GROUP, agents), GROUP)]
-        await asyncio.gather(*(memory.remember(b, vectors=_unit(rng, len(b))) for b in batches))
+async def _remember_block(memory: EpisodicMemory, rng: np.random.Generator, first: int, agents: int) -> None:
+    """The lives of some agents: ten steps of ten memories, each group writing once a step, ten groups at a time."""
+    for step in range(10):
+        for start in range(first, first + agents, 10 * GROUP):
+            batches = [_batch(step, g, GROUP, 10) for g in range(start, start + 10 * GROUP, GROUP)]
+            await asyncio.gather(*(memory.remember(b, vectors=_unit(rng, len(b))) for b in batches))
 
 
 async def _recall_round(memory: EpisodicMemory, rng: np.random.Generator, now: int, agents: int) -> None:
@@ -63,22 +64,26 @@ async def _recall_round(memory: EpisodicMemory, rng: np.random.Generator, now: i
 
 
 async def _fill(folder: Path) -> None:
-    """In a process of its own: from nothing to 100,000 memories, timing the costs at 10,000 and at the end."""
-    rng, found, idle = np.random.default_rng(0), dict[str, list[float]](), resident_mb()
+    """In a process of its own: from nothing to 100,000 memories, a hundred agents after the other."""
+    rng, idle = np.random.default_rng(0), resident_mb()
+    remember: list[float] = []
+    recall: list[float] = []
     store, memory = _memory(folder)
-    for step in range(10):
-        cost = await _cpu_ms(lambda s=step: _remember_step(memory, rng, s, AGENTS, 10), AGENTS * 10)  # type: ignore[misc]
-        found.setdefault("remember at 10,000" if step == 0 else "remember at 100,000" if step > 4 else "", []).append(
-            cost
-        )
-        if step in (0, 9):
-            name = "recall at 10,000" if step == 0 else "recall at 100,000"
-            found[name] = [
-                await _cpu_ms(lambda s=step: _recall_round(memory, rng, s, AGENTS), AGENTS) for _ in range(REPEATS)
-            ]  # type: ignore[misc]
-    found["resident, written"] = [resident_mb() - idle]
+    for first in range(0, AGENTS, 100):
+        remember.append(await _cpu_ms(lambda f=first: _remember_block(memory, rng, f, 100), 10_000))  # type: ignore[misc]
+        if first in (0, AGENTS - 100):
+            agents = first + 100
+            rounds = [await _cpu_ms(lambda n=agents: _recall_round(memory, rng, 9, n), agents) for _ in range(9)]  # type: ignore[misc]
+            recall.append(statistics.median(rounds))
+    found = {
+        "remember at 10,000": remember[0],
+        "remember at 100,000": remember[-1],
+        "recall at 10,000": recall[0],
+        "recall at 100,000": recall[1],
+        "resident, written": resident_mb() - idle,
+    }
     store.close()
-    print(json.dumps({name: statistics.median(values) for name, values in found.items()}))
+    print(json.dumps(found))
 
 
 async def _reopen(folder: Path) -> None:
