@@ -36,6 +36,10 @@ def retry_after(error: Exception) -> float | None:
 
 
 def reason_of(error: Exception) -> str:
-    """One line for tables and records."""
+    """One line for tables and records: what the operating system said, if it did, else the client."""
+    cause: BaseException | None = error
+    while cause:
+        error = cause if isinstance(cause, OSError) else error
+        cause = cause.__cause__ or cause.__context__
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -35,7 +35,10 @@ def at(server: FakeServer) -> list[str]:
 BAD: list[tuple[list[str], str]] = [
     (["--model", "gpt"], "use 'local' or 'openai:NAME'"),
     (["--model", "openai:gpt-4o-mini"], "set OPENAI_API_KEY"),
-    (["--model", "openai:x", "--base-url", "http://127.0.0.1:1/v1"], "cannot be reached at http://127.0.0.1:1/v1"),
+    (
+        ["--model", "openai:x", "--base-url", "http://127.0.0.1:1/v1"],
+        "cannot be reached at http://127.0.0.1:1/v1: x answers nobody: ConnectionRefusedError",
+    ),
     (["--base-url", "http://127.0.0.1:1/v1"], "--base-url goes with --model openai:NAME"),
     (["--model", "openai:x", "--base-url", "127.0.0.1"], "must start with http"),
     (["--model", "openai:x", "--base-url", "http://me:secret@127.0.0.1/v1"], "may hold no key or password"),
