@@ -26,6 +26,7 @@ from matrix_graph.llm.limiter import Limiter
 from matrix_graph.llm.local import CHAT_MODEL
 from matrix_graph.llm.models import LOCAL, chat_model, close_model, embedding_model
 from matrix_graph.llm.prompts import Prompts
+from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
 from matrix_graph.schema import Communication
@@ -86,9 +87,9 @@ class Resources:
         model = chat_model(context.model, context.base_url, context.temperature)
         student = chat_model(context.student, context.base_url, context.temperature) if context.student else model
         embeddings = embedding_model(context.embeddings, context.base_url)
-        self.embedder = Embedder(embeddings)
         self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
         self.journal = Journal(context.journal)
+        self.embedder = Embedder(embeddings, journal=self.journal)
         self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget)
         self.model = Caller(model, line, timeout=context.timeout)
         self.student = Caller(student, line, timeout=context.timeout)
@@ -101,6 +102,7 @@ class Resources:
             for made, spec in ((model, context.model), (student, context.student), (embeddings, context.embeddings))
             if isinstance(spec, str)
         ]
+        self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
         self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
 
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
@@ -112,7 +114,12 @@ class Resources:
         store = _needed(store)
         if store not in self._memories:
             self._memories[store] = EpisodicMemory(
-                store, self.embedder, run=self._run, limit=self._memory_limit, consolidate=self._consolidated
+                store,
+                self.embedder,
+                run=self._run,
+                buffer=self._buffer(store),
+                limit=self._memory_limit,
+                consolidate=self._consolidated,
             )
         return self._memories[store]
 
@@ -125,11 +132,16 @@ class Resources:
 
     def records(self, store: BaseStore | None) -> Records:
         """The records of this run in the graph's store. Errors as `memory`."""
-        return Records(_needed(store), self._run)
+        store = _needed(store)
+        return Records(store, self._run, self._buffer(store))
+
+    def _buffer(self, store: BaseStore) -> Buffer:
+        return self._buffers.setdefault(store, Buffer(store))
 
     async def aclose(self) -> None:
         """Let calls under way reach the journal; close it, and the connections of models opened here."""
         await self._line.ended(_GRACE)
+        await self.embedder.aclose()
         await asyncio.to_thread(self.journal.close)
         for model in self._own:
             await close_model(model)

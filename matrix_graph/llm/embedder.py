@@ -1,7 +1,14 @@
-"""Texts to unit vectors, in batches, each text once."""
+"""Texts to unit vectors, each text once, however many ask for it at the same time.
+
+Texts that wait while requests are under way go together into the next one. Vectors are rounded to
+float16, which is also how they are kept: recall is then the same whether a vector came from the model,
+the journal or the store.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,43 +16,97 @@ from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
 from matrix_graph.errors import ProviderDown
+from matrix_graph.llm.journal import Journal, digest_of
 from matrix_graph.llm.provider import check_refusal, reason_of
 
+REQUESTS = 4
+"""Requests to the embedding model at the same time."""
+
 Vector = NDArray[np.float32]
+_Wanted = tuple[str, asyncio.Future[Vector]]
 
 
 class Embedder:
-    """An embedding model with a memory of what it has embedded.
+    """An embedding model that remembers what it has embedded.
 
     Args:
         model: Any LangChain embeddings.
+        journal: Keeps the vectors, so that a text is paid for once and a run replays without the model.
         batch: Texts per request.
-        keep: How many vectors are kept for texts that come again.
+        keep: How many vectors stay in the process for texts that come again.
     """
 
-    def __init__(self, model: Embeddings, *, batch: int = 256, keep: int = 20_000) -> None:
+    def __init__(
+        self, model: Embeddings, *, journal: Journal | None = None, batch: int = 256, keep: int = 4_000
+    ) -> None:
         self.model = model
         self.name: str = getattr(model, "model", None) or model.__class__.__name__
+        self._journal = journal
         self._batch = batch
         self._keep = keep
         self._known: dict[str, Vector] = {}
+        self._asked: dict[str, asyncio.Future[Vector]] = {}
+        self._queue: deque[_Wanted] = deque()
+        self._workers: set[asyncio.Task[None]] = set()
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors of shape (len(texts), dimensions); the zero vector stays zero.
+        """Unit vectors (to the precision of float16) of shape (len(texts), dimensions); the zero vector stays zero.
 
         Raises:
             ProviderDown: the model answers with an error.
             InputError: the provider refuses us.
         """
-        new = list(dict.fromkeys(text for text in texts if text not in self._known))
-        found: dict[str, Vector] = {text: self._known[text] for text in texts if text in self._known}
-        for start in range(0, len(new), self._batch):
-            part = new[start : start + self._batch]
-            found.update(zip(part, await self._request(part), strict=True))
-        self._known.update((text, found[text]) for text in new)
+        if not texts:
+            return np.zeros((0, 0), dtype=np.float32)
+        found = {text: self._known[text] for text in texts if text in self._known}
+        new = [text for text in dict.fromkeys(texts) if text not in found]
+        if new and self._journal:
+            digests = {self._digest(text): text for text in new}
+            recorded = await self._journal.vectors(list(digests))
+            found |= {digests[digest]: _decoded(vector) for digest, vector in recorded.items()}
+            new = [text for text in new if text not in found]
+        if new:
+            asked = [self._ask(text) for text in new]
+            await asyncio.wait(asked)
+            found.update(zip(new, (future.result() for future in asked), strict=True))
+        self._known.update((text, found[text]) for text in dict.fromkeys(texts))
         while len(self._known) > self._keep:
             self._known.pop(next(iter(self._known)))
-        return np.stack([found[text] for text in texts]) if texts else np.zeros((0, 0), dtype=np.float32)
+        return np.stack([found[text] for text in texts])
+
+    async def aclose(self) -> None:
+        """Give up the requests under way."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
+    def _ask(self, text: str) -> asyncio.Future[Vector]:
+        if text not in self._asked:
+            self._asked[text] = asyncio.get_running_loop().create_future()
+            self._queue.append((text, self._asked[text]))
+            if len(self._workers) < REQUESTS:
+                worker = asyncio.create_task(self._work())
+                self._workers.add(worker)
+                worker.add_done_callback(self._workers.discard)
+        return self._asked[text]
+
+    async def _work(self) -> None:
+        # The others of this turn of the loop may still be about to ask.
+        await asyncio.sleep(0)
+        while self._queue:
+            part = [self._queue.popleft() for _ in range(min(self._batch, len(self._queue)))]
+            try:
+                vectors = await self._request([text for text, _ in part])
+                for (_, future), vector in zip(part, vectors, strict=True):
+                    future.set_result(vector)
+            except Exception as error:  # noqa: BLE001 (whoever asked gets it)
+                for _, future in part:
+                    future.set_exception(error)
+                    future.exception()
+            finally:
+                for text, future in part:
+                    future.cancel()
+                    self._asked.pop(text, None)
 
     async def _request(self, texts: list[str]) -> NDArray[np.float32]:
         try:
@@ -54,5 +115,17 @@ class Embedder:
             check_refusal(error, self.name)
             raise ProviderDown(f"The embedding model {self.name} fails: {reason_of(error)}") from error
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
-        vectors: NDArray[np.float32] = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0)
+        halves = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0).astype("<f2")
+        if self._journal:
+            await self._journal.record_vectors(
+                {self._digest(t): v.tobytes() for t, v in zip(texts, halves, strict=True)}
+            )
+        vectors: NDArray[np.float32] = halves.astype(np.float32)
         return vectors
+
+    def _digest(self, text: str) -> str:
+        return digest_of(f"{self.name}\0{text}")
+
+
+def _decoded(vector: bytes) -> Vector:
+    return np.frombuffer(vector, dtype="<f2").astype(np.float32)

@@ -1,4 +1,4 @@
-"""The journal: an append-only SQLite log in which every model answer is on disk before it is used.
+"""The journal: an append-only SQLite log in which every model answer and embedding is on disk before it is used.
 
 A row's key is the slot (the place of the call in the work) with a digest of the request. The same
 prompt in two places gets two answers; the same place asking the same thing again gets the answer
@@ -14,7 +14,8 @@ import queue
 import sqlite3
 import threading
 import time
-from concurrent.futures import Future
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,14 @@ CREATE TABLE IF NOT EXISTS calls (
     request TEXT NOT NULL, answer TEXT NOT NULL, finish TEXT NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (slot, digest)
-) WITHOUT ROWID;
+);
+CREATE TABLE IF NOT EXISTS vectors (digest TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
 _COLUMNS = "slot, digest, model, request, answer, finish, input_tokens, output_tokens, at"
+_CALL = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
+_VECTOR = "INSERT OR REPLACE INTO vectors (digest, vector) VALUES (?,?)"
+_Write = tuple[str, list[tuple[Any, ...]], asyncio.Future[None]]
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,12 @@ class Journal:
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
             self._keys = set(self._db.execute("SELECT slot, digest FROM calls"))
+            self._digests = {digest for (digest,) in self._db.execute("SELECT digest FROM vectors")}
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[Entry, Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
     def __contains__(self, key: tuple[str, str]) -> bool:
@@ -92,10 +98,18 @@ class Journal:
 
     async def record(self, entry: Entry) -> None:
         """Append one call; returns when it is durable."""
-        done: Future[None] = Future()
-        self._start()
-        self._queue.put((entry, done))
-        await asyncio.wrap_future(done)
+        await self._written(_CALL, [tuple(vars(entry).values())])
+        self._keys.add((entry.slot, entry.digest))
+
+    async def vectors(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """The embeddings on record under these digests."""
+        known = [digest for digest in digests if digest in self._digests]
+        return await asyncio.to_thread(self._read_vectors, known) if known else {}
+
+    async def record_vectors(self, vectors: Mapping[str, bytes]) -> None:
+        """Append embeddings by digest; returns when they are durable."""
+        await self._written(_VECTOR, list(vectors.items()))
+        self._digests.update(vectors)
 
     def entries(self, slot: str = "") -> list[Entry]:
         """All calls in slots that start with `slot`, oldest first."""
@@ -122,10 +136,13 @@ class Journal:
             self._writer = None
         self._db.close()
 
-    def _start(self) -> None:
+    async def _written(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if self._writer is None:
             self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
             self._writer.start()
+        self._queue.put((statement, rows, done))
+        await done
 
     def _read(self, slot: str, digest: str) -> Entry:
         with self._lock:
@@ -133,6 +150,14 @@ class Journal:
                 f"SELECT {_COLUMNS} FROM calls WHERE slot = ? AND digest = ?", (slot, digest)
             ).fetchone()
         return Entry(*row)
+
+    def _read_vectors(self, digests: list[str]) -> dict[str, bytes]:
+        with self._lock:
+            found = self._db.execute(
+                "SELECT digest, vector FROM vectors WHERE digest IN (SELECT value FROM json_each(?))",
+                (json.dumps(digests),),
+            ).fetchall()
+        return dict(found)
 
     def _write(self) -> None:
         while first := self._queue.get():
@@ -147,18 +172,28 @@ class Journal:
             if last:
                 return
 
-    def _commit(self, batch: list[tuple[Entry, Future[None]]]) -> None:
-        rows: list[tuple[Any, ...]] = [tuple(vars(entry).values()) for entry, _ in batch]
-        waiting = [done for _, done in batch if done.set_running_or_notify_cancel()]
+    def _commit(self, batch: list[_Write]) -> None:
+        error: Exception | None = None
         try:
             with self._lock, self._db:
-                self._db.executemany(f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)", rows)
-        except Exception as error:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
-            for done in waiting:
-                done.set_exception(error)
-            return
-        self._keys.update((entry.slot, entry.digest) for entry, _ in batch)
-        for done in waiting:
+                for statement in (_CALL, _VECTOR):
+                    rows = [row for wanted, part, _ in batch if wanted is statement for row in part]
+                    self._db.executemany(statement, rows)
+        except Exception as caught:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
+            error = caught
+        # One wake-up per loop and commit: each costs as much as the row itself.
+        for loop in {done.get_loop() for _, _, done in batch}:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(_tell, [done for _, _, done in batch if done.get_loop() is loop], error)
+
+
+def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
+    for done in waiting:
+        if done.done():
+            continue
+        if error:
+            done.set_exception(error)
+        else:
             done.set_result(None)
 
 

@@ -1,7 +1,7 @@
 """Episodic memory: what each agent did and saw, recalled by relevance, recency and importance.
 
-The records live in a LangGraph store, under ids made from their place in the run, so that writing
-again doubles nothing; each carries its own vector. In the process a lane per agent and branch holds
+The records live in a LangGraph store: one for each agent and step, under an id made from its place in
+the run, so that writing again doubles nothing; each memory carries its own vector. In the process a lane per agent and branch holds
 the vectors in one matrix and scores them exactly: a filtered nearest-neighbour query per agent costs
 more than the model call that it serves, and an index costs more per memory than the memory.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,11 +20,13 @@ from numpy.typing import NDArray
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm.embedder import Embedder
+from matrix_graph.memory.buffer import Buffer
+from matrix_graph.memory.crowd import Crowd
 from matrix_graph.memory.lane import Lane, Memory, Recalled, Weights
 
 MAIN = "main"
 _PAGE = 1_000
-_FORMAT = 1
+_FORMAT = 2
 
 Vectors = NDArray[np.float32]
 Consolidate = Callable[[str, Sequence[str]], Awaitable[str]]
@@ -54,6 +56,7 @@ class EpisodicMemory:
         store: Any LangGraph store; `ChromaStore` is the one that lasts.
         embedder: Embeds texts and queries, each text once.
         run: The run's name in the store.
+        buffer: Takes the writes to `store`, if others share it.
         weights: How the scores add up.
         limit: Past so many memories in a lane, the older half of them is consolidated into one.
         consolidate: Writes that one. Without it nothing is consolidated.
@@ -68,11 +71,13 @@ class EpisodicMemory:
         embedder: Embedder,
         *,
         run: str = "run",
+        buffer: Buffer | None = None,
         weights: Weights | None = None,
         limit: int = 500,
         consolidate: Consolidate | None = None,
     ) -> None:
         self._store = store
+        self._buffer = buffer or Buffer(store)
         self._embedder = embedder
         self._run = run
         self._weights = weights or Weights()
@@ -81,15 +86,25 @@ class EpisodicMemory:
         self._lanes: dict[tuple[str, str], Lane] = {}
         self._stored: set[tuple[str, str]] = set()
         self._branches: dict[str, Branch] = {}
+        self._crowd_key: tuple[str, int, tuple[str, ...]] | None = None
+        self._crowd_of = Crowd([])
         self._opened = False
         self._checked = False
         self._loading = asyncio.Lock()
 
-    async def remember(self, memories: Sequence[Memory], *, branch: str = MAIN, vectors: Vectors | None = None) -> None:
-        """Write a batch at once; durable on return.
+    async def remember(
+        self,
+        memories: Sequence[Memory],
+        *,
+        branch: str = MAIN,
+        durable: bool = True,
+        vectors: Vectors | None = None,
+    ) -> None:
+        """Remember a batch.
 
         Args:
             memories: A memory with the same agent, step and number as an earlier one replaces it.
+            durable: If False, the batch can be recalled on return, but is written with a later one.
             vectors: Unit vectors of their texts, shape (len(memories), dimensions), if at hand.
         """
         if not memories:
@@ -98,9 +113,9 @@ class EpisodicMemory:
             vectors = await self._embedder.embed([m.text for m in memories])
         await self._load({(branch, m.agent) for m in memories})
         await self._check(vectors.shape[1])
-        await self._store.abatch([self._put(m, branch, v) for m, v in zip(memories, vectors, strict=True)])
-        for memory, vector in zip(memories, vectors, strict=True):
-            self._lanes[branch, memory.agent].put(memory, vector)
+        if self._crowd_key and min(m.step for m in memories) <= self._crowd_key[1]:
+            self._crowd_key = None
+        await self._write(memories, vectors, branch, durable)
         if self._consolidate:
             for agent in dict.fromkeys(m.agent for m in memories):
                 await self._tidy(branch, agent, max(m.step for m in memories))
@@ -130,15 +145,19 @@ class EpisodicMemory:
             for (agent, _), vector in zip(queries, vectors, strict=True)
         ]
 
-    async def nearest(self, owners: Sequence[str], text: str, *, k: int, now: int, branch: str = MAIN) -> list[str]:
-        """The `k` owners with the memory most similar to `text` up to step `now`, nearest first."""
+    async def nearest(
+        self, owners: Sequence[str], text: str, *, besides: str = "", k: int, now: int, branch: str = MAIN
+    ) -> list[str]:
+        """The `k` owners, `besides` left out, with the memory most like `text` up to step `now`, nearest first.
+
+        Vectors are compared after their common mean is taken off: otherwise the few owners near the mean
+        are the nearest of everybody (hubness; Suzuki et al., EMNLP 2013).
+        """
         if not owners:
             return []
         (vector,) = await self._embedder.embed([text])
-        only_relevance = Weights(recency=0.0, importance=0.0)
-        found = [(o, await self._best(o, vector, 1, now, branch, only_relevance)) for o in owners]
-        ranked = sorted((-best[0].relevance, n) for n, (_, best) in enumerate(found) if best)
-        return [owners[n] for _, n in ranked[:k]]
+        crowd = await self._crowd(owners, now, branch)
+        return [owners[n] for n in crowd.nearest(vector, k + 1) if owners[n] != besides][:k]
 
     async def fork(self, name: str, *, parent: str = MAIN, at: int) -> None:
         """Begin branch `name`, which shares the memories of `parent` up to step `at`.
@@ -161,6 +180,15 @@ class EpisodicMemory:
         for lane, until in await self._sight(agent, now if now is not None else 2**31, branch):
             seen += [m for m in lane.items if m.step <= until]
         return sorted(seen, key=lambda m: (m.step, m.number))
+
+    async def _crowd(self, owners: Sequence[str], now: int, branch: str) -> Crowd:
+        """The vectors of all `owners` in one matrix, which lasts as long as all ask as of the same step."""
+        key = (branch, now, tuple(owners))
+        if key != self._crowd_key:
+            sights = [await self._sight(owner, now, branch) for owner in owners]
+            self._crowd_of = Crowd([[lane.seen(until) for lane, until in sight] for sight in sights])
+            self._crowd_key = key
+        return self._crowd_of
 
     async def _best(
         self, agent: str, query: NDArray[np.float32], k: int, now: int, branch: str, weights: Weights
@@ -204,11 +232,7 @@ class EpisodicMemory:
         (vector,) = await self._embedder.embed([text])
         replaced = [m._replace(replaced_at=now) for m in old]
         vectors = [lane.vector(m) for m in replaced]
-        await self._store.abatch(
-            [self._put(m, branch, v) for m, v in zip([summary, *replaced], [vector, *vectors], strict=True)]
-        )
-        for memory, v in zip([summary, *replaced], [vector, *vectors], strict=True):
-            lane.put(memory, v)
+        await self._write([summary, *replaced], np.stack([vector, *vectors]), branch, durable=True)
 
     async def _open(self) -> None:
         async with self._loading:
@@ -245,7 +269,8 @@ class EpisodicMemory:
                 break
             items += more
         for item in items:
-            lane.put(*_read(item))
+            for memory, vector in _read(item):
+                lane.put(memory, vector)
         return lane
 
     async def _check(self, dimensions: int) -> None:
@@ -262,13 +287,23 @@ class EpisodicMemory:
             await self._store.aput(("memory", self._run), "made with", made, index=False)
         self._checked = True
 
-    def _put(self, memory: Memory, branch: str, vector: NDArray[np.float32]) -> PutOp:
-        value = memory._asdict() | {"vector": base64.b64encode(vector.astype("<f4").tobytes()).decode()}
-        namespace = ("memory", self._run, branch, memory.agent)
-        return PutOp(namespace, f"{memory.step}-{memory.number}", value, False)
+    async def _write(self, memories: Sequence[Memory], vectors: Vectors, branch: str, durable: bool) -> None:
+        for memory, vector in zip(memories, vectors, strict=True):
+            self._lanes[branch, memory.agent].put(memory, vector)
+        places = dict.fromkeys((m.agent, m.step) for m in memories)
+        await self._buffer.put([self._put(branch, agent, step) for agent, step in places], durable=durable)
+
+    def _put(self, branch: str, agent: str, step: int) -> PutOp:
+        value = {"memories": [_written(m, vector) for m, vector in self._lanes[branch, agent].at(step)]}
+        return PutOp(("memory", self._run, branch, agent), str(step), value, False)
 
 
-def _read(item: Item) -> tuple[Memory, NDArray[np.float32]]:
-    value = dict(item.value)
-    vector = np.frombuffer(base64.b64decode(value.pop("vector")), dtype="<f4")
-    return Memory(**value | {"replaces": tuple(value["replaces"])}), vector
+def _written(memory: Memory, vector: NDArray[np.float16]) -> dict[str, Any]:
+    return memory._asdict() | {"vector": base64.b64encode(vector.astype("<f2").tobytes()).decode()}
+
+
+def _read(item: Item) -> Iterator[tuple[Memory, NDArray[np.float32]]]:
+    for value in item.value["memories"]:
+        vector = np.frombuffer(base64.b64decode(value["vector"]), dtype="<f2").astype(np.float32)
+        fields = {name: value[name] for name in Memory._fields}
+        yield Memory(**fields | {"replaces": tuple(value["replaces"])}), vector

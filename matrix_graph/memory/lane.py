@@ -1,4 +1,4 @@
-"""The memories of one agent in the process: their vectors in one matrix, scored exactly."""
+"""The memories of one agent in the process: their vectors in one matrix of halves, scored exactly."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Lane:
     def __init__(self) -> None:
         self.items: list[Memory] = []
         self._rows: dict[tuple[int, int], int] = {}
-        self._vectors: NDArray[np.float32] = np.zeros((0, 0), dtype=np.float32)
+        self._steps: dict[int, list[int]] = {}
+        self._vectors: NDArray[np.float16] = np.zeros((0, 0), dtype=np.float16)
         self._facts: NDArray[np.float64] = np.zeros((0, 4), dtype=np.float64)
 
     def __len__(self) -> int:
@@ -70,6 +71,7 @@ class Lane:
         row = self._rows.setdefault((memory.step, memory.number), len(self.items))
         if row == len(self.items):
             self.items.append(memory)
+            self._steps.setdefault(memory.step, []).append(row)
             if row == len(self._vectors):
                 self._grow(row, len(vector))
         self.items[row] = memory
@@ -77,10 +79,20 @@ class Lane:
         replaced = _NEVER if memory.replaced_at is None else memory.replaced_at
         self._facts[row] = (memory.step, memory.number, memory.importance, replaced)
 
+    def at(self, step: int) -> list[tuple[Memory, NDArray[np.float16]]]:
+        """The memories of a step, each with its vector."""
+        return [(self.items[row], self._vectors[row]) for row in self._steps.get(step, [])]
+
     def vector(self, memory: Memory) -> NDArray[np.float32]:
         """The vector of a memory of this lane."""
-        vector: NDArray[np.float32] = self._vectors[self._rows[memory.step, memory.number]]
+        vector: NDArray[np.float32] = self._vectors[self._rows[memory.step, memory.number]].astype(np.float32)
         return vector
+
+    def seen(self, until: int) -> NDArray[np.float16]:
+        """The vectors of the memories that can be seen at step `until`, shape (n, dimensions)."""
+        steps, _, _, replaced = self._facts[: len(self.items)].T
+        vectors: NDArray[np.float16] = self._vectors[: len(self.items)][(steps <= until) & (replaced > until)]
+        return vectors
 
     def best(self, query: NDArray[np.float32], k: int, until: int, now: int, weights: Weights) -> list[Recalled]:
         """The `k` best of the memories up to step `until`, as seen from step `now`; ties go to the older."""
@@ -88,7 +100,7 @@ class Lane:
         if not n:
             return []
         steps, numbers, importance, replaced = self._facts[:n].T
-        relevance = (self._vectors[:n] @ query).astype(np.float64)
+        relevance = (self._vectors[:n].astype(np.float32) @ query).astype(np.float64)
         recency = weights.decay ** np.maximum(now - steps, 0)
         score = weights.relevance * relevance + weights.recency * recency + weights.importance * importance
         score[(steps > until) | (replaced <= until)] = -np.inf
@@ -105,7 +117,7 @@ class Lane:
 
     def _grow(self, used: int, dimensions: int) -> None:
         size = used + max(8, used // 8)
-        vectors, facts = np.zeros((size, dimensions), dtype=np.float32), np.zeros((size, 4))
+        vectors, facts = np.zeros((size, dimensions), dtype=np.float16), np.zeros((size, 4))
         if used:
             vectors[:used], facts[:used] = self._vectors, self._facts
         self._vectors, self._facts = vectors, facts

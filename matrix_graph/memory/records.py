@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal
 
-from langgraph.store.base import BaseStore, Op, PutOp
+from langgraph.store.base import BaseStore, PutOp
+
+from matrix_graph.memory.buffer import Buffer
 
 Kind = Literal["scenarios", "samples", "rejections", "failures"]
 _PAGE = 1_000
@@ -14,15 +16,16 @@ _PAGE = 1_000
 class Records:
     """Records of the run named `run`, in `store`. Saving again under an id replaces."""
 
-    def __init__(self, store: BaseStore, run: str) -> None:
+    def __init__(self, store: BaseStore, run: str, buffer: Buffer | None = None) -> None:
         self._store = store
         self._run = run
+        self._buffer = buffer or Buffer(store)
 
-    async def save(self, kind: Kind, values: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write records by id, in one batch."""
-        ops: list[Op] = [PutOp((kind, self._run), key, dict(value), False) for key, value in values.items()]
+    async def save(self, kind: Kind, values: Mapping[str, Mapping[str, Any]], *, durable: bool = True) -> None:
+        """Write records by id, in one batch; if not `durable`, together with the next that are."""
+        ops = [PutOp((kind, self._run), key, dict(value), False) for key, value in values.items()]
         if ops:
-            await self._store.abatch(ops)
+            await self._buffer.put(ops, durable=durable)
 
     async def get(self, kind: Kind, key: str) -> dict[str, Any] | None:
         """The record, or None."""

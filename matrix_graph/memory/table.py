@@ -119,8 +119,8 @@ class Table:
     """
 
     def __init__(self, client: ClientAPI, name: str, made_with: Mapping[str, Any]) -> None:
-        # Rows without vectors are never looked up by similarity: the smallest index does.
-        least = {"space": "l2", "max_neighbors": 2, "ef_construction": 2}
+        # Rows without vectors are never looked up by similarity: the smallest index does, merged early.
+        least = {"space": "l2", "max_neighbors": 2, "ef_construction": 2, "batch_size": 100, "sync_threshold": 250}
         configuration: Any = {"hnsw": {"space": "cosine"} if "dims" in made_with else least}
         self._rows = client.get_or_create_collection(
             name, embedding_function=None, metadata=dict(made_with), configuration=configuration

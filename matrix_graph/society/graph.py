@@ -58,8 +58,7 @@ def create_society(
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
-        others = {i: g for i, g in by_id.items() if i != group.id}
-        graph = create_group(group, others, agents).compile(
+        graph = create_group(group, by_id, agents).compile(
             checkpointer=None if agent_checkpoints else False, name=group.id
         )
         builder.add_node(group.id, graph, metadata={"group": group.id})

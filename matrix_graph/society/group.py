@@ -54,17 +54,17 @@ def node_names(members: Sequence[Persona]) -> dict[str, str]:
 
 def create_group(
     group: Group,
-    others: Mapping[str, Group],
+    groups: Mapping[str, Group],
     agents: Mapping[str, Runnable[Any, Any]] | None = None,
 ) -> StateGraph[GroupState, Context, GroupInput, GroupOutput]:
     """The uncompiled graph of one group.
 
     Args:
-        others: The other groups by id, to which news can travel.
+        groups: All groups by id, to which news can travel.
         agents: The user's own agents by persona id, in place of the model's.
     """
     names = node_names(group.members)
-    nodes = _Nodes(group, others, names)
+    nodes = _Nodes(group, groups, names)
     builder = StateGraph(GroupState, Context, input_schema=GroupInput, output_schema=GroupOutput)
     builder.add_node("modulator", nodes.modulator, destinations=(*names.values(), "scenario"))
     builder.add_node("scenario", nodes.scenario)
@@ -81,9 +81,9 @@ def create_group(
 class _Nodes:
     """The modulator and scenario nodes of one group."""
 
-    def __init__(self, group: Group, others: Mapping[str, Group], names: Mapping[str, str]) -> None:
+    def __init__(self, group: Group, groups: Mapping[str, Group], names: Mapping[str, str]) -> None:
         self._group = group
-        self._others = others
+        self._all = groups
         self._names = names
         self._members = {m.id: m for m in group.members}
 
@@ -232,8 +232,10 @@ class _Nodes:
     ) -> list[News]:
         actions = state["actions"]
         told = " ".join(action["text"] for action in actions)
-        near = await memory.nearest(list(self._others), told, k=SHORTLIST, now=state["round"] * STEPS - 1)
-        others = [self._others[group] for group in near]
+        near = await memory.nearest(
+            list(self._all), told, besides=self._group.id, k=SHORTLIST, now=state["round"] * STEPS - 1
+        )
+        others = [self._all[group] for group in near]
         deliveries = await _or_none(modulator.exchange(actions, others, state["round"]), failures)
         return [
             News(

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -40,17 +41,31 @@ memories = st.lists(
 )
 
 
+class Given(FakeEmbeddings):
+    """Embeddings that are looked up."""
+
+    def __init__(self, vectors: dict[str, list[float]]) -> None:
+        super().__init__()
+        self.vectors = vectors
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        return [self.vectors[text] for text in texts]
+
+
+def _unit(text: str) -> np.ndarray:
+    vector = np.asarray(vector_of(text), dtype=np.float32)
+    return (vector / (np.linalg.norm(vector) or 1.0)).astype(np.float16).astype(np.float32)
+
+
 def _brute_force(given: list[Memory], query: Query, now: int, k: int, w: Weights) -> list[float]:
     last = {(m.agent, m.step, m.number): m for m in given}
-    unit = np.asarray(vector_of(query.text), dtype=np.float32)
-    unit /= np.linalg.norm(unit) or 1.0
     scores = []
     for m in last.values():
         if m.agent == query.agent and m.step <= now:
-            v = np.asarray(vector_of(m.text), dtype=np.float32)
-            v /= np.linalg.norm(v) or 1.0
             scores.append(
-                w.relevance * float(v @ unit) + w.recency * w.decay ** (now - m.step) + w.importance * m.importance
+                w.relevance * float(_unit(m.text) @ _unit(query.text))
+                + w.recency * w.decay ** (now - m.step)
+                + w.importance * m.importance
             )
     return sorted(scores, reverse=True)[:k]
 
@@ -116,9 +131,25 @@ async def test_nearest_ranks_owners_by_their_best_memory() -> None:
     memory = EpisodicMemory(InMemoryStore(), Embedder(FakeEmbeddings()))
     await memory.remember([Memory(w, 0, 0, w, "group", 1.0) for w in WORDS])
     await memory.remember([Memory("net", 5, 0, "ferry ferry", "scenario", 0.1)])
-    assert (await memory.nearest(WORDS, "ferry", k=2, now=9))[0] in ("ferry", "net")
-    assert set(await memory.nearest(WORDS, "ferry", k=2, now=9)) == {"ferry", "net"}
     assert (await memory.nearest(WORDS, "ferry", k=1, now=4)) == ["ferry"]
+    assert set(await memory.nearest(WORDS, "ferry", k=2, now=9)) == {"ferry", "net"}
+    assert (await memory.nearest(WORDS, "ferry", besides="ferry", k=1, now=9)) == ["net"]
+    await memory.remember([Memory("net", 5, 0, "oven", "scenario", 0.1)])
+    assert (await memory.nearest(WORDS, "ferry", besides="ferry", k=1, now=9)) != ["net"], "what changed is seen"
+
+
+async def test_nobody_is_the_nearest_of_all() -> None:
+    """Owners near the mean would be everybody's nearest if the vectors were not centred."""
+    rng = np.random.default_rng(0)
+    common = rng.normal(size=32) * 3
+    owners = [f"o{n}" for n in range(100)]
+    vectors = {o: common + rng.normal(size=32) for o in owners}
+    vectors["o0"] = common
+    unit = np.stack([v / np.linalg.norm(v) for v in vectors.values()]).astype(np.float32)
+    memory = EpisodicMemory(InMemoryStore(), Embedder(Given(dict(zip(owners, unit.tolist(), strict=True)))))
+    await memory.remember([Memory(o, 0, 0, o, "group", 1.0) for o in owners])
+    near = [n for o in owners for n in await memory.nearest(owners, o, besides=o, k=5, now=0)]
+    assert max(Counter(near).values()) <= 20
 
 
 async def test_a_fork_sees_the_past_and_neither_future_sees_the_other() -> None:
