@@ -29,7 +29,7 @@ from matrix_graph.llm.prompts import Prompts
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
-from matrix_graph.schema import Communication
+from matrix_graph.schema import Communication, Routing
 
 _GRACE = 10.0
 """Seconds that calls under way are given when a run is closed."""
@@ -48,6 +48,7 @@ class Context:
         run: Name of the run in the store.
         seed: Seeds grouping, sampling and the random control arm; not the models.
         communication: `structured`, or the control arms `random` and `none`.
+        modulator: `batched` (one call routes all actions of a group's step) or `per_action`.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
         memory_limit: Memories of an agent past which the older half is consolidated into one.
@@ -65,6 +66,7 @@ class Context:
     run: str = "run"
     seed: int = 0
     communication: Communication = "structured"
+    modulator: Routing = "batched"
     concurrency: int = 8
     timeout: float = 120.0
     memory_limit: int = 500
@@ -134,6 +136,10 @@ class Resources:
         """The records of this run in the graph's store. Errors as `memory`."""
         store = _needed(store)
         return Records(store, self._run, self._buffer(store))
+
+    async def written(self, store: BaseStore | None) -> None:
+        """Return when all memories and records that are waiting are in the store."""
+        await self._buffer(_needed(store)).flush()
 
     def _buffer(self, store: BaseStore) -> Buffer:
         return self._buffers.setdefault(store, Buffer(store))

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 Communication = Literal["structured", "random", "none"]
+Routing = Literal["batched", "per_action"]
+"""One modulator call for all actions of a step, or one for each (as in arXiv 2410.14251)."""
+
 Row = dict[str, Any]
 """One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there."""
 
@@ -86,6 +89,22 @@ class Action(TypedDict):
     call: str
 
 
+class Delivery(TypedDict):
+    """A decision of the modulator: how far an action became known, and why.
+
+    `within` the group and `incoming` from another, recipients are agents; `outgoing`, they are groups.
+    `left_out` are those who could have been reached and were not.
+    """
+
+    action: str
+    sender: str
+    scope: Literal["within", "incoming", "outgoing"]
+    recipients: list[str]
+    left_out: list[str]
+    reason: str
+    call: str
+
+
 class Failure(TypedDict):
     """Something that did not happen, and why."""
 
@@ -115,6 +134,7 @@ class Scenario(TypedDict):
     people: NotRequired[dict[str, Person]]
     failures: NotRequired[list[Failure]]
     messages: NotRequired[list[Message]]
+    deliveries: NotRequired[list[Delivery]]
 
 
 class Rejection(TypedDict):

@@ -112,11 +112,12 @@ class Caller:
         max_tokens: int | None = None,
         check: Callable[[str], str] = str.strip,
         paragraph: bool = False,
+        rank: int = 0,
     ) -> Answer[str]:
         """Plain text. `check` cleans the answer, or raises `Malformed` to have it asked for again.
 
-        `paragraph` says that one paragraph is wanted: the embedded model, which seldom stops by itself,
-        is then stopped at the end of its first line.
+        Of calls that wait, those of the lowest `rank` go first. `paragraph` says that one paragraph is
+        wanted: the embedded model, which seldom stops by itself, is then stopped at the end of its first line.
 
         Raises:
             CallFailed: no usable answer after the attempts.
@@ -126,7 +127,7 @@ class Caller:
         params: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
         if paragraph and self._small:
             params["stop"] = ["\n"]
-        return await self._ask(slot, messages, check, params)
+        return await self._ask(slot, messages, check, params, rank)
 
     async def parsed(
         self,
@@ -136,6 +137,7 @@ class Caller:
         *,
         max_tokens: int | None = None,
         check: Callable[[M], M] = lambda value: value,
+        rank: int = 0,
     ) -> Answer[M]:
         """An answer in the shape of `schema`. Same errors as `text`."""
         params: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
@@ -144,15 +146,20 @@ class Caller:
             params["extra_body"] = self._extra_body | {"response_format": structured.response_format(schema)}
         else:
             messages = [*messages[:-1], _extended(messages[-1], structured.schema_in_words(schema))]
-        return await self._ask(slot, messages, lambda text: check(structured.parse(schema, text)), params)
+        return await self._ask(slot, messages, lambda text: check(structured.parse(schema, text)), params, rank)
 
     async def _ask(
-        self, slot: str, messages: Sequence[ChatMessage], read: Callable[[str], T], params: Mapping[str, Any]
+        self,
+        slot: str,
+        messages: Sequence[ChatMessage],
+        read: Callable[[str], T],
+        params: Mapping[str, Any],
+        rank: int,
     ) -> Answer[T]:
         asked = list(messages)
         problem = ""
         for attempt in range(1, ATTEMPTS + 1):
-            entry = await self._answer(f"{slot}#{attempt}", asked, params)
+            entry = await self._answer(f"{slot}#{attempt}", asked, params, rank)
             if entry.finish == FAILED:
                 raise CallFailed(slot, entry.answer, ATTEMPTS)
             try:
@@ -167,15 +174,16 @@ class Caller:
                 asked = [*messages[:-1], _extended(messages[-1], note)]
         raise CallFailed(slot, problem, ATTEMPTS)
 
-    async def _answer(self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any]) -> Entry:
+    async def _answer(self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int) -> Entry:
         entry = entry_for(slot, self.name, {"messages": messages, **params})
         if found := await self._line.journal.find(slot, entry.digest):
             return found
-        return await asyncio.shield(self._line.begin(self._fill(entry, messages, params)))
+        return await asyncio.shield(self._line.begin(self._fill(entry, messages, params, rank)))
 
-    async def _fill(self, entry: Entry, messages: list[ChatMessage], params: Mapping[str, Any]) -> Entry:
+    async def _fill(self, entry: Entry, messages: list[ChatMessage], params: Mapping[str, Any], rank: int) -> Entry:
+        spent = _Spent()
         try:
-            message = await self._send(entry.slot, messages, params)
+            message = await self._send(entry.slot, messages, params, rank, spent)
         except (RunPaused, InputError) as error:
             self._line.halted = error
             raise
@@ -191,16 +199,20 @@ class Caller:
                 output_tokens=usage["output_tokens"] if usage else 0,
             )
             self._line.budget.charge(self.name, entry.input_tokens, entry.output_tokens)
+        entry = replace(entry, requests=spent.requests, seconds=round(spent.seconds, 4))
         await self._line.journal.record(entry)
         return entry
 
-    async def _send(self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any]) -> AIMessage:
+    async def _send(
+        self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int, spent: _Spent
+    ) -> AIMessage:
         line, problem, first_error = self._line, "", 0.0
         for attempt in range(1, ATTEMPTS + 1):
-            async with line.limiter.slot(first=attempt > 1):
+            async with line.limiter.slot(rank if attempt == 1 else -1):
                 if line.halted:
                     raise line.halted
                 line.budget.start()
+                begun = time.monotonic()
                 try:
                     async with asyncio.timeout(self._timeout):
                         message = await self.model.ainvoke(messages, **params)
@@ -217,11 +229,22 @@ class Caller:
                     if status_of(error) == 429:
                         line.limiter.throttled()
                     wait = retry_after(error) or 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
+                finally:
+                    spent.requests += 1
+                    spent.seconds += time.monotonic() - begun
             if attempt < ATTEMPTS:
                 await asyncio.sleep(min(wait, LONGEST_WAIT))
         if line.last_success < first_error:
             raise ProviderDown(f"{self.name} answers nobody: {problem} ({ATTEMPTS} attempts)")
         raise CallFailed(slot, problem, ATTEMPTS)
+
+
+@dataclass
+class _Spent:
+    """Requests that a call took, and the seconds for which they were in flight."""
+
+    requests: int = 0
+    seconds: float = 0.0
 
 
 def _extended(message: ChatMessage, note: str) -> ChatMessage:

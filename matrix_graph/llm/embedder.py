@@ -117,9 +117,7 @@ class Embedder:
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         halves = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0).astype("<f2")
         if self._journal:
-            await self._journal.record_vectors(
-                {self._digest(t): v.tobytes() for t, v in zip(texts, halves, strict=True)}
-            )
+            self._journal.record_vectors({self._digest(t): v.tobytes() for t, v in zip(texts, halves, strict=True)})
         vectors: NDArray[np.float32] = halves.astype(np.float32)
         return vectors
 

@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,21 +27,26 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
     slot TEXT NOT NULL, digest TEXT NOT NULL, model TEXT NOT NULL,
     request TEXT NOT NULL, answer TEXT NOT NULL, finish TEXT NOT NULL,
-    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, at REAL NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+    requests INTEGER NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (slot, digest)
 );
 CREATE TABLE IF NOT EXISTS vectors (digest TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = 1;
 """
-_COLUMNS = "slot, digest, model, request, answer, finish, input_tokens, output_tokens, at"
-_CALL = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?)"
+_COLUMNS = "slot, digest, model, request, answer, finish, input_tokens, output_tokens, requests, seconds, at"
+_CALL = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _VECTOR = "INSERT OR REPLACE INTO vectors (digest, vector) VALUES (?,?)"
-_Write = tuple[str, list[tuple[Any, ...]], asyncio.Future[None]]
+_Write = tuple[tuple[Any, ...], asyncio.Future[None]]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One answered call. `finish` is the provider's finish reason; tokens are 0 where unknown."""
+    """One answered call.
+
+    `finish` is the provider's finish reason; tokens are 0 where unknown. `requests` counts those that
+    failed with the one that did not, and `seconds` is the time for which they were in flight.
+    """
 
     slot: str
     digest: str
@@ -50,6 +56,8 @@ class Entry:
     finish: str
     input_tokens: int
     output_tokens: int
+    requests: int
+    seconds: float
     at: float
 
 
@@ -81,6 +89,7 @@ class Journal:
             self._db.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
         self._lock = threading.Lock()
+        self._vectors: deque[tuple[str, bytes]] = deque()
         self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
 
@@ -98,7 +107,12 @@ class Journal:
 
     async def record(self, entry: Entry) -> None:
         """Append one call; returns when it is durable."""
-        await self._written(_CALL, [tuple(vars(entry).values())])
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+            self._writer.start()
+        self._queue.put((tuple(vars(entry).values()), done))
+        await done
         self._keys.add((entry.slot, entry.digest))
 
     async def vectors(self, digests: Sequence[str]) -> dict[str, bytes]:
@@ -106,9 +120,9 @@ class Journal:
         known = [digest for digest in digests if digest in self._digests]
         return await asyncio.to_thread(self._read_vectors, known) if known else {}
 
-    async def record_vectors(self, vectors: Mapping[str, bytes]) -> None:
-        """Append embeddings by digest; returns when they are durable."""
-        await self._written(_VECTOR, list(vectors.items()))
+    def record_vectors(self, vectors: Mapping[str, bytes]) -> None:
+        """Append embeddings by digest, together with the next call: no later than any that they had a part in."""
+        self._vectors.extend(vectors.items())
         self._digests.update(vectors)
 
     def entries(self, slot: str = "") -> list[Entry]:
@@ -121,10 +135,10 @@ class Journal:
         return [Entry(*row) for row in rows]
 
     def totals(self) -> dict[str, tuple[int, int, int]]:
-        """Per model: answered calls, input tokens, output tokens."""
+        """Per model: requests, input tokens, output tokens."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT model, COUNT(*), SUM(input_tokens), SUM(output_tokens) FROM calls GROUP BY model"
+                "SELECT model, SUM(requests), SUM(input_tokens), SUM(output_tokens) FROM calls GROUP BY model"
             ).fetchall()
         return {model: (calls, given, got) for model, calls, given, got in rows}
 
@@ -134,15 +148,8 @@ class Journal:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
+        self._commit([])
         self._db.close()
-
-    async def _written(self, statement: str, rows: list[tuple[Any, ...]]) -> None:
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-            self._writer.start()
-        self._queue.put((statement, rows, done))
-        await done
 
     def _read(self, slot: str, digest: str) -> Entry:
         with self._lock:
@@ -176,15 +183,14 @@ class Journal:
         error: Exception | None = None
         try:
             with self._lock, self._db:
-                for statement in (_CALL, _VECTOR):
-                    rows = [row for wanted, part, _ in batch if wanted is statement for row in part]
-                    self._db.executemany(statement, rows)
+                self._db.executemany(_VECTOR, [self._vectors.popleft() for _ in range(len(self._vectors))])
+                self._db.executemany(_CALL, [row for row, _ in batch])
         except Exception as caught:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
             error = caught
         # One wake-up per loop and commit: each costs as much as the row itself.
-        for loop in {done.get_loop() for _, _, done in batch}:
+        for loop in {done.get_loop() for _, done in batch}:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_tell, [done for _, _, done in batch if done.get_loop() is loop], error)
+                loop.call_soon_threadsafe(_tell, [done for _, done in batch if done.get_loop() is loop], error)
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
@@ -200,4 +206,4 @@ def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
 def entry_for(slot: str, model: str, request: dict[str, Any]) -> Entry:
     """An entry for a request whose answer is still to come."""
     text = json.dumps(request, ensure_ascii=False, sort_keys=True)
-    return Entry(slot, digest_of(text), model, text, "", "", 0, 0, time.time())
+    return Entry(slot, digest_of(text), model, text, "", "", 0, 0, 0, 0.0, time.time())

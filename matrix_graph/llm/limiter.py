@@ -1,4 +1,4 @@
-"""One limiter for all model calls: a first-come queue whose width follows the provider's 429s.
+"""One limiter for all model calls: a queue, by rank and then by arrival, whose width follows the provider's 429s.
 
 Additive increase, multiplicative decrease (Chiu and Jain, 1989): the width halves when the share
 of recent calls that were throttled passes a tenth, and grows back by one per success. A rare 429
@@ -8,9 +8,10 @@ delays only the call that met it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import heapq
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 
 THROTTLED_SHARE = 0.1
 """Share of throttled calls, over about the last 20, past which the width halves."""
@@ -30,12 +31,13 @@ class Limiter:
         self.width = float(concurrency)
         self.active = 0
         self._throttled = 0.0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._arrivals = count()
 
     @asynccontextmanager
-    async def slot(self, *, first: bool = False) -> AsyncIterator[None]:
-        """Hold one of the places in flight; `first` goes before those who wait (a retry)."""
-        await self._enter(first)
+    async def slot(self, rank: int = 0) -> AsyncIterator[None]:
+        """Hold one of the places in flight; of those who wait, the lowest rank goes first."""
+        await self._enter(rank)
         try:
             yield
         finally:
@@ -54,12 +56,12 @@ class Limiter:
         if self._throttled > THROTTLED_SHARE:
             self.width, self._throttled = max(1.0, self.width / 2), 0.0
 
-    async def _enter(self, first: bool) -> None:
+    async def _enter(self, rank: int) -> None:
         if self.active < int(self.width) and not self._waiting:
             self.active += 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        (self._waiting.appendleft if first else self._waiting.append)(turn)
+        heapq.heappush(self._waiting, (rank, next(self._arrivals), turn))
         try:
             await turn
         except asyncio.CancelledError:
@@ -70,7 +72,7 @@ class Limiter:
 
     def _wake(self) -> None:
         while self._waiting and self.active < int(self.width):
-            turn = self._waiting.popleft()
+            _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():
                 self.active += 1
                 turn.set_result(None)

@@ -1,9 +1,9 @@
 """Episodic memory: what each agent did and saw, recalled by relevance, recency and importance.
 
 The records live in a LangGraph store: one for each agent and step, under an id made from its place in
-the run, so that writing again doubles nothing; each memory carries its own vector. In the process a lane per agent and branch holds
-the vectors in one matrix and scores them exactly: a filtered nearest-neighbour query per agent costs
-more than the model call that it serves, and an index costs more per memory than the memory.
+the run, so that writing again doubles nothing; each memory carries its own vector. In the process a
+lane per agent and branch holds the vectors in one matrix and scores them exactly: a filtered
+nearest-neighbour query per agent costs more than the model call that it serves.
 """
 
 from __future__ import annotations
@@ -146,16 +146,16 @@ class EpisodicMemory:
         ]
 
     async def nearest(
-        self, owners: Sequence[str], text: str, *, besides: str = "", k: int, now: int, branch: str = MAIN
+        self, owners: Sequence[str], texts: Sequence[str], *, besides: str = "", k: int, now: int, branch: str = MAIN
     ) -> list[str]:
-        """The `k` owners, `besides` left out, with the memory most like `text` up to step `now`, nearest first.
+        """The `k` owners, `besides` left out, with the memory most like the mean of `texts` up to step `now`.
 
-        Vectors are compared after their common mean is taken off: otherwise the few owners near the mean
+        Nearest first. Vectors are compared after their common mean is taken off: otherwise the few owners near the mean
         are the nearest of everybody (hubness; Suzuki et al., EMNLP 2013).
         """
-        if not owners:
+        if not owners or not texts:
             return []
-        (vector,) = await self._embedder.embed([text])
+        vector = (await self._embedder.embed(texts)).mean(0)
         crowd = await self._crowd(owners, now, branch)
         return [owners[n] for n in crowd.nearest(vector, k + 1) if owners[n] != besides][:k]
 

@@ -50,7 +50,8 @@ def agent_node(persona: Persona) -> AgentNode:
             observations=_listed([f"{m['sender_name']}: {m['text']}" for m in state["observations"]]),
         )
         try:
-            answer = await res.model.text(_slot(state), messages, max_tokens=MAX_TOKENS, paragraph=True)
+            rank = 2 * state["step"]
+            answer = await res.model.text(_slot(state), messages, max_tokens=MAX_TOKENS, paragraph=True, rank=rank)
         except CallFailed as error:
             return Acted(outcomes=[_failed(state, error.reason, error.slot)])
         return Acted(outcomes=[_outcome(state, answer.text, answer.call)])

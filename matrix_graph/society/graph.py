@@ -17,7 +17,8 @@ from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
 from matrix_graph.memory import Memory
 from matrix_graph.schema import Group, Message
-from matrix_graph.society.group import HEARD, TOLD, create_group
+from matrix_graph.society.group import create_group
+from matrix_graph.society.messages import HEARD, TOLD
 from matrix_graph.society.progress import can_act, fresh_progress
 from matrix_graph.society.state import (
     GroupInput,
@@ -58,7 +59,7 @@ def create_society(
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
-        graph = create_group(group, by_id, agents).compile(
+        graph = create_group(group, by_id, agents, durable=agent_checkpoints).compile(
             checkpointer=None if agent_checkpoints else False, name=group.id
         )
         builder.add_node(group.id, graph, metadata={"group": group.id})

@@ -1,22 +1,25 @@
 """The modulator: decides who becomes aware of what, in its group and beyond, and tells what happened.
 
-Answers are numbers with a reason. The control arms replace the choice and keep the count: `random`
-draws as many recipients as the model named, `none` asks nobody and delivers nothing.
+Answers are numbers with a reason, asked for all actions of a step in one call or for each in its own.
+The control arms replace the choice and keep the count: `random` draws as many recipients as the model
+named, `none` asks nobody and delivers nothing.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, StringConstraints, create_model
 
-from matrix_graph.context import Resources
-from matrix_graph.schema import Action, Communication, Group
-from matrix_graph.society.state import News
+from matrix_graph.context import Context, Resources
+from matrix_graph.errors import CallFailed
+from matrix_graph.llm.settled import settled
+from matrix_graph.schema import Action, Failure, Group
+from matrix_graph.society.state import LAST, News
 
 SHORTLIST = 5
 """Groups that a modulator is shown as candidates for its news, by embedding similarity."""
@@ -25,91 +28,127 @@ _Reason = Annotated[str, StringConstraints(max_length=120)]
 
 
 @dataclass(frozen=True)
-class Delivery:
-    """One decision: positions of the recipients (members or groups), and why."""
+class Choice:
+    """One decision: positions of who is reached and of who could have been (members or groups), why, and the call."""
 
     item: int
     recipients: tuple[int, ...]
+    left_out: tuple[int, ...]
     reason: str
+    call: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Modulator:
-    """The modulator of `group`, asking `res.model` at slots below `society/r<round>/`."""
+    """The modulator of `group`, asking `res.model` at slots below `place`, with the `rank` of its step.
+
+    What the model did not decide in spite of all attempts reaches nobody, and is listed in `failures`.
+    """
 
     group: Group
     res: Resources
-    communication: Communication
-    seed: int
+    context: Context
+    place: str
+    rank: int = 0
+    failures: list[Failure] = field(default_factory=list)
 
-    async def deliver(self, actions: Sequence[Action], round: int, step: int) -> list[Delivery]:
-        """Who becomes aware of each of the step's actions; positions are those of the group's members.
-
-        Raises:
-            CallFailed: the model gave no usable answer.
-        """
+    async def deliver(self, actions: Sequence[Action]) -> list[Choice]:
+        """Who becomes aware of each of the step's actions; positions are those of the group's members."""
         ids = [m.id for m in self.group.members]
-        senders = [ids.index(action["agent"]) for action in actions]
-        text = _numbered(f"{self._name(a['agent'])}: {a['text']}" for a in actions)
-        slot = f"society/r{round}/s{step}/{self.group.id}/deliver"
-        return await self._route(slot, "deliver", "actions", text, senders)
+        told = [_Told(a["agent"], f"{self._name(a['agent'])}: {a['text']}", ids.index(a["agent"])) for a in actions]
+        return await self._route("deliver", "actions", told) if len(ids) > 1 else []
 
-    async def receive(self, news: Sequence[News], round: int) -> list[Delivery]:
-        """Whom in the group each item of news reaches. Errors as `deliver`."""
-        text = _numbered(f"{n['sender_name']}: {n['text']}" for n in news)
-        return await self._route(f"society/r{round}/{self.group.id}/receive", "receive", "news", text, [-1] * len(news))
+    async def receive(self, news: Sequence[News]) -> list[Choice]:
+        """Whom in the group each item of news reaches."""
+        told = [_Told(n["action"], f"{n['sender_name']}: {n['text']}", -1) for n in news]
+        return await self._route("receive", "news", told)
 
-    async def exchange(self, actions: Sequence[Action], others: Sequence[Group], round: int) -> list[Delivery]:
-        """What travels to which of the other groups. Errors as `deliver`."""
-        if not others or not actions or self.communication == "none":
+    async def exchange(self, actions: Sequence[Action], others: Sequence[Group]) -> list[Choice]:
+        """What travels to which of the other groups."""
+        if not others or not actions or self.context.communication == "none":
             return []
+        whole = range(len(actions))
+        parts = [whole] if self.context.modulator == "batched" else [range(n, n + 1) for n in whole]
+        found = await settled([self._travel(actions, part, others) for part in parts])
+        return [choice for choices in found for choice in choices]
+
+    async def summarise(self, actions: Sequence[Action]) -> str:
+        """The scenario as a scene of a few sentences; nothing if the model gave none."""
+        messages = self.res.prompts.render(
+            "modulator", "summarise", members=self._members(), names=self._names(), scenario=self._told(actions)
+        )
+        try:
+            slot = f"{self.place}/summary"
+            return (await self.res.model.text(slot, messages, max_tokens=250, paragraph=True, rank=LAST + 1)).value
+        except CallFailed as error:
+            self.failures.append(Failure(stage="summary", who=self.group.id, reason=error.reason))
+            return ""
+
+    async def _travel(self, actions: Sequence[Action], part: range, others: Sequence[Group]) -> list[Choice]:
+        slot = f"{self.place}/exchange{_suffix(actions[part[0]]['id'], part, actions)}"
         messages = self.res.prompts.render(
             "modulator",
             "exchange",
             members=self._members(),
-            scenario=self._told(actions),
+            scenario=self._told([actions[n] for n in part]),
             names=self._names(),
             candidates=_numbered("; ".join(f"{m.name}: {m.profile.description}" for m in g.members) for g in others),
             candidate_names=_numbered(", ".join(m.name for m in g.members) for g in others),
         )
-        slot = f"society/r{round}/{self.group.id}/exchange"
-        answer = await self.res.model.parsed(
-            slot, messages, _exchange_schema(len(actions), len(others)), max_tokens=400
-        )
-        found = [Delivery(d.action - 1, _positions(d.groups), d.reason) for d in answer.value.items]
-        return [self._controlled(d, range(len(others)), slot) for d in found]
+        schema = _exchange_schema(len(part), len(others))
+        try:
+            answer = await self.res.model.parsed(slot, messages, schema, max_tokens=400, rank=LAST)
+        except CallFailed as error:
+            self.failures.append(Failure(stage="route", who=error.slot, reason=error.reason))
+            return []
+        pool = range(len(others))
+        return [
+            self._choice(part[item.action - 1], _positions(item.groups), pool, item.reason, answer.call)
+            for item in answer.value.items
+        ]
 
-    async def summarise(self, actions: Sequence[Action], round: int) -> str:
-        """The scenario as a scene of a few sentences. Errors as `deliver`."""
+    async def _route(self, prompt: str, variable: str, told: Sequence[_Told]) -> list[Choice]:
+        if self.context.communication == "none" or not told:
+            return []
+        whole = range(len(told))
+        parts = [whole] if self.context.modulator == "batched" else [range(n, n + 1) for n in whole]
+        found = await settled([self._decide(prompt, variable, told, part) for part in parts])
+        return [choice for choices in found for choice in choices]
+
+    async def _decide(self, prompt: str, variable: str, told: Sequence[_Told], part: range) -> list[Choice]:
+        n, own = len(self.group.members), [told[item] for item in part]
+        slot = f"{self.place}/{prompt}{_suffix(own[0].key, part, told)}"
         messages = self.res.prompts.render(
-            "modulator", "summarise", members=self._members(), names=self._names(), scenario=self._told(actions)
+            "modulator",
+            prompt,
+            members=self._members(),
+            names=self._names(),
+            **{variable: _numbered(t.text for t in own)},
         )
-        answer = await self.res.model.text(
-            f"society/r{round}/{self.group.id}/summary", messages, max_tokens=250, paragraph=True
-        )
-        return answer.value
+        schema, tokens = _delivery_schema(n, len(own)), 60 + 70 * len(own)
+        try:
+            answer = await self.res.model.parsed(slot, messages, schema, max_tokens=tokens, rank=self.rank)
+        except CallFailed as error:
+            self.failures.append(Failure(stage="route", who=error.slot, reason=error.reason))
+            return []
+        return [
+            self._choice(
+                item,
+                _positions(choice.recipients),
+                [p for p in range(n) if p != told[item].sender],
+                choice.reason,
+                answer.call,
+            )
+            for item, choice in zip(part, answer.value.deliveries, strict=True)
+        ]
 
-    async def _route(self, slot: str, prompt: str, variable: str, text: str, senders: list[int]) -> list[Delivery]:
-        n = len(self.group.members)
-        if self.communication == "none" or (n == 1 and senders == [0] * len(senders)):
-            return [Delivery(i, (), "") for i in range(len(senders))]
-        messages = self.res.prompts.render(
-            "modulator", prompt, members=self._members(), names=self._names(), **{variable: text}
-        )
-        schema = _delivery_schema(n, len(senders))
-        answer = await self.res.model.parsed(slot, messages, schema, max_tokens=60 + 70 * len(senders))
-        deliveries = []
-        for i, (sender, choice) in enumerate(zip(senders, answer.value.deliveries, strict=True)):
-            recipients = tuple(p for p in _positions(choice.recipients) if p != sender)
-            others = [p for p in range(n) if p != sender]
-            deliveries.append(self._controlled(Delivery(i, recipients, choice.reason), others, slot))
-        return deliveries
-
-    def _controlled(self, delivery: Delivery, pool: Sequence[int], slot: str) -> Delivery:
-        if self.communication != "random":
-            return delivery
-        drawn = random.Random(f"{self.seed}/{slot}/{delivery.item}").sample(pool, len(delivery.recipients))
-        return Delivery(delivery.item, tuple(sorted(drawn)), "drawn at random")
+    def _choice(self, item: int, named: tuple[int, ...], pool: Sequence[int], reason: str, call: str) -> Choice:
+        recipients = [p for p in named if p in pool]
+        if self.context.communication == "random":
+            draw = random.Random(f"{self.context.seed}/{call}/{item}")
+            recipients, reason = sorted(draw.sample(pool, len(recipients))), "drawn at random"
+        left_out = tuple(p for p in pool if p not in recipients)
+        return Choice(item, tuple(recipients), left_out, reason, call)
 
     def _name(self, agent: str) -> str:
         return next(m.name for m in self.group.members if m.id == agent)
@@ -122,6 +161,18 @@ class Modulator:
 
     def _told(self, actions: Sequence[Action]) -> str:
         return _numbered(f"{self._name(a['agent'])}: {a['text']}" for a in actions)
+
+
+class _Told(NamedTuple):
+    """Something to route: what tells it apart, what the model reads, the sender's position (-1 from elsewhere)."""
+
+    key: str
+    text: str
+    sender: int
+
+
+def _suffix(key: str, part: range, whole: Sequence[object]) -> str:
+    return f"/{key}" if len(part) < len(whole) else ""
 
 
 @cache

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from matrix_graph.schema import Action, Failure, Message
+from matrix_graph.schema import Action, Delivery, Failure, Message
 
 STEPS = 3
 """Modulator steps after which a scenario closes (arXiv 2410.14251)."""
+
+LAST = 2 * STEPS + 1
+"""Rank of the calls that close a scenario. Those of an agent at step s have 2s, of the modulator after it 2s + 1:
+a group that lags goes first, so that a round does not end with all waiting for one."""
 
 
 class Progress(TypedDict):
@@ -89,6 +93,7 @@ class GroupState(GroupInput):
     outcomes: Annotated[list[Outcome], collected]
     actions: list[Action]
     messages: list[Message]
+    deliveries: list[Delivery]
     failures: list[Failure]
     reports: Annotated[list[GroupReport], reported]
 

@@ -50,7 +50,7 @@ async def test_a_retry_goes_before_those_who_wait() -> None:
     limiter, order = Limiter(1), list[str]()
 
     async def job(name: str, first: bool) -> None:
-        async with limiter.slot(first=first):
+        async with limiter.slot(-1 if first else 0):
             order.append(name)
 
     async with limiter.slot():
