@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from matrix_graph.errors import MatrixError as MatrixError
     from matrix_graph.errors import ProviderDown as ProviderDown
     from matrix_graph.errors import RunPaused as RunPaused
+    from matrix_graph.estimates import estimate as estimate
     from matrix_graph.filtering.contamination import Contamination as Contamination
     from matrix_graph.filtering.duplicates import ExactDuplicates as ExactDuplicates
     from matrix_graph.filtering.duplicates import NearDuplicates as NearDuplicates
     from matrix_graph.filtering.form import Form as Form
     from matrix_graph.filtering.graph import create_filter as create_filter
+    from matrix_graph.garbage import fewer_collections as fewer_collections
     from matrix_graph.generation.graph import create_generator as create_generator
     from matrix_graph.generation.requirements import Requirement as Requirement
     from matrix_graph.memory.episodic import EpisodicMemory as EpisodicMemory
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from matrix_graph.schema import Profile as Profile
     from matrix_graph.society.graph import create_society as create_society
     from matrix_graph.society.grouping import form_groups as form_groups
+    from matrix_graph.society.modulated import ModulatedState as ModulatedState
+    from matrix_graph.society.modulated import add_modulator as add_modulator
     from matrix_graph.society.personas import write_personas as write_personas
     from matrix_graph.society.profiles import load_profiles as load_profiles
     from matrix_graph.society.profiles import sample_profiles as sample_profiles
@@ -55,7 +59,10 @@ _HOMES = {
     "pipeline": ("create_matrix",),
     "runner": ("RunResult", "arun", "run"),
     "schema": ("Group", "Persona", "Profile"),
+    "estimates": ("estimate",),
+    "garbage": ("fewer_collections",),
     "society.graph": ("create_society",),
+    "society.modulated": ("ModulatedState", "add_modulator"),
     "society.grouping": ("form_groups",),
     "society.personas": ("write_personas",),
     "society.profiles": ("load_profiles", "sample_profiles"),

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
+from langgraph.types import Durability
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.generation.requirements import KINDS, KindName, Requirement
 from matrix_graph.llm.models import LOCAL
-from matrix_graph.schema import Communication
+from matrix_graph.schema import Communication, Routing
 
 LOCAL_CONCURRENCY, CONCURRENCY = 8, 16
 LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
@@ -43,6 +44,15 @@ class RunConfig(BaseModel):
         None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)"
     )
     communication: Communication = Field("structured", description="structured, or the control arms random and none")
+    modulator: Routing = Field(
+        "batched", description="batched: a call routes all actions of a group's step; per_action: a call each"
+    )
+    checkpoints: Literal["scenario", "step"] = Field(
+        "scenario", description="what LangGraph checkpoints: whole scenarios, or every step at three times the CPU"
+    )
+    durability: Durability = Field(
+        "async", description="when checkpoints are written: async, sync (before the next step) or exit (at the end)"
+    )
     group_size: int = Field(5, ge=1, le=10, description="agents per group on average")
     seed: int = Field(0, ge=0, description="seeds sampling, grouping and the random arm; models sample on their own")
     concurrency: int | None = Field(
@@ -114,6 +124,7 @@ class RunConfig(BaseModel):
             temperature=self.temperature,
             seed=self.seed,
             communication=self.communication,
+            modulator=self.modulator,
             concurrency=self.concurrency or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
             timeout=self.timeout,
             max_calls=self.max_calls,

@@ -24,11 +24,13 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from matrix_graph.config import RunConfig
 from matrix_graph.context import Context, Resources, close, opened
 from matrix_graph.errors import InputError, RunPaused
+from matrix_graph.estimates import estimate
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
 from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.graph import DEFAULT_STEPS
 from matrix_graph.filtering.step import Step
+from matrix_graph.garbage import fewer_collections
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
@@ -42,7 +44,7 @@ from matrix_graph.society.profiles import SHIPPED, BadRow, load_profiles, sample
 
 Listener = Callable[[dict[str, Any]], None]
 FORMAT = 1
-MAY_CHANGE = {"out", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
+MAY_CHANGE = {"out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
 """Options that a resumed run may be given anew; the others are those of its start."""
 
 _OWN = ("society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "run.json")
@@ -95,7 +97,8 @@ async def arun(
         InputError: what was given cannot work; nothing was written.
     """
     session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
-    return await session.go()
+    with fewer_collections():
+        return await session.go()
 
 
 def resumed(config: RunConfig) -> RunConfig:
@@ -218,7 +221,7 @@ class _Session:
         return groups, similarity
 
     async def _graph(self, store: ChromaStore, groups: Sequence[Group]) -> dict[str, Any]:
-        builder = create_matrix(groups, steps=self.steps, agent_checkpoints=False)
+        builder = create_matrix(groups, steps=self.steps, agent_checkpoints=self.config.checkpoints == "step")
         config: Any = {"configurable": {"thread_id": self.context.run}, "recursion_limit": 1_000_000}
         async with AsyncSqliteSaver.from_conn_string(str(self.config.out / "checkpoints.sqlite")) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
@@ -227,7 +230,13 @@ class _Session:
             given: Any = None if begun else {"quota": self.config.scenarios, "wanted": wanted}
             self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
             async for part in graph.astream(
-                given, config, context=self.context, stream_mode="custom", subgraphs=True, version="v2"
+                given,
+                config,
+                context=self.context,
+                stream_mode="custom",
+                subgraphs=True,
+                version="v2",
+                durability=self.config.durability,
             ):
                 self.listen(cast("dict[str, Any]", part["data"]))
             state = await graph.aget_state(config)
@@ -245,7 +254,8 @@ class _Session:
             "agents": sum(len(group.members) for group in groups),
             "groups": len(groups),
             "scenarios": len(scenarios),
-            "actions": sum(len(s["actions"]) for s in scenarios),
+            "actions": (actions := sum(len(s["actions"]) for s in scenarios)),
+            "turns": actions + sum(failure["stage"] == "act" for failure in failures),
             "messages": sum(len(s["messages"]) for s in scenarios),
             "generated": dict(Counter(row["kind"] for row in [*rows, *rejections])),
             "kept": {kind: sum(row["kind"] == kind for row in rows) for kind in self.config.kind},
@@ -273,6 +283,7 @@ class _Session:
             "calls": res.budget.calls,
             "tokens": {"input": res.budget.input_tokens, "output": res.budget.output_tokens},
             "cost_usd": round(res.budget.cost, 6),
+            "estimate": estimate(self.config, self.profiles).totals(),
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
             "ended": ended,
         }

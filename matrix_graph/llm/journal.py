@@ -83,8 +83,9 @@ class Journal:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
-            self._keys = set(self._db.execute("SELECT slot, digest FROM calls"))
-            self._digests = {digest for (digest,) in self._db.execute("SELECT digest FROM vectors")}
+            # Hashes only: what they promise wrongly is then not found in the file.
+            self._keys = set(map(hash, self._db.execute("SELECT slot, digest FROM calls")))
+            self._digests = {hash(digest) for (digest,) in self._db.execute("SELECT digest FROM vectors")}
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
@@ -94,14 +95,14 @@ class Journal:
         self._writer: threading.Thread | None = None
 
     def __contains__(self, key: tuple[str, str]) -> bool:
-        return key in self._keys
+        return hash(key) in self._keys
 
     def __len__(self) -> int:
         return len(self._keys)
 
     async def find(self, slot: str, digest: str) -> Entry | None:
         """The answer on record for this request in this slot, if there is one."""
-        if (slot, digest) not in self._keys:
+        if hash((slot, digest)) not in self._keys:
             return None
         return await asyncio.to_thread(self._read, slot, digest)
 
@@ -113,17 +114,17 @@ class Journal:
             self._writer.start()
         self._queue.put((tuple(vars(entry).values()), done))
         await done
-        self._keys.add((entry.slot, entry.digest))
+        self._keys.add(hash((entry.slot, entry.digest)))
 
     async def vectors(self, digests: Sequence[str]) -> dict[str, bytes]:
         """The embeddings on record under these digests."""
-        known = [digest for digest in digests if digest in self._digests]
+        known = [digest for digest in digests if hash(digest) in self._digests]
         return await asyncio.to_thread(self._read_vectors, known) if known else {}
 
     def record_vectors(self, vectors: Mapping[str, bytes]) -> None:
         """Append embeddings by digest, together with the next call: no later than any that they had a part in."""
         self._vectors.extend(vectors.items())
-        self._digests.update(vectors)
+        self._digests.update(map(hash, vectors))
 
     def entries(self, slot: str = "") -> list[Entry]:
         """All calls in slots that start with `slot`, oldest first."""
@@ -151,12 +152,12 @@ class Journal:
         self._commit([])
         self._db.close()
 
-    def _read(self, slot: str, digest: str) -> Entry:
+    def _read(self, slot: str, digest: str) -> Entry | None:
         with self._lock:
             row = self._db.execute(
                 f"SELECT {_COLUMNS} FROM calls WHERE slot = ? AND digest = ?", (slot, digest)
             ).fetchone()
-        return Entry(*row)
+        return Entry(*row) if row else None
 
     def _read_vectors(self, digests: list[str]) -> dict[str, bytes]:
         with self._lock:

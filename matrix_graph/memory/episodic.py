@@ -146,16 +146,20 @@ class EpisodicMemory:
         ]
 
     async def nearest(
-        self, owners: Sequence[str], texts: Sequence[str], *, besides: str = "", k: int, now: int, branch: str = MAIN
+        self, owners: Sequence[str], to: Sequence[Memory], *, besides: str = "", k: int, now: int, branch: str = MAIN
     ) -> list[str]:
-        """The `k` owners, `besides` left out, with the memory most like the mean of `texts` up to step `now`.
+        """The `k` owners, `besides` left out, with the memory most like the mean of the memories `to`.
 
-        Nearest first. Vectors are compared after their common mean is taken off: otherwise the few owners near the mean
-        are the nearest of everybody (hubness; Suzuki et al., EMNLP 2013).
+        Nearest first; only memories up to step `now` count. Vectors are compared after their common mean
+        is taken off: otherwise the few owners near the mean are the nearest of everybody (hubness; Suzuki
+        et al., EMNLP 2013).
         """
-        if not owners or not texts:
+        if not owners or not to:
             return []
-        vector = (await self._embedder.embed(texts)).mean(0)
+        lanes = [self._lanes.get((branch, m.agent)) for m in to]
+        known = [lane.vector(m) for lane, m in zip(lanes, to, strict=True) if lane and m in lane]
+        new = [m.text for lane, m in zip(lanes, to, strict=True) if not lane or m not in lane]
+        vector = np.stack([*known, *(await self._embedder.embed(new))]).mean(0)
         crowd = await self._crowd(owners, now, branch)
         return [owners[n] for n in crowd.nearest(vector, k + 1) if owners[n] != besides][:k]
 

@@ -66,6 +66,9 @@ class Lane:
     def __len__(self) -> int:
         return len(self.items)
 
+    def __contains__(self, memory: Memory) -> bool:
+        return (memory.step, memory.number) in self._rows
+
     def put(self, memory: Memory, vector: NDArray[np.float32]) -> None:
         """Add a memory, or replace the one of the same step and number."""
         row = self._rows.setdefault((memory.step, memory.number), len(self.items))

@@ -207,7 +207,7 @@ class _Nodes:
         if modulator.context.communication == "none":
             return [], []
         actions = state["actions"]
-        done = [m.text for m in memories_of(actions, [], 0, first=1)]
+        done = [memory for action in actions for memory in memories_of([action], [], action["step"], first=1)]
         now = state["round"] * STEPS - 1
         near = await memory.nearest(list(self._all), done, besides=self._group.id, k=SHORTLIST, now=now)
         others = [self._all[group] for group in near]

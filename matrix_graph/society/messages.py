@@ -68,10 +68,12 @@ def sent_out(
 
 def memories_of(actions: Sequence[Action], messages: Sequence[Message], time: int, first: int) -> list[Memory]:
     """Everybody remembers what they did, and what they became aware of, numbered from `first`."""
+    texts: dict[str, str] = {}
     done = [Memory(a["agent"], time, 0, f"I did this: {a['text']}", "action", OWN) for a in actions]
     return done + [
-        Memory(m["recipient"], time, number, f"{m['sender_name']}: {m['text']}", "observation", HEARD)
+        Memory(m["recipient"], time, number, texts.setdefault(text, text), "observation", HEARD)
         for number, m in enumerate(messages, first)
+        for text in [f"{m['sender_name']}: {m['text']}"]
     ]
 
 

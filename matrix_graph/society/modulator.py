@@ -154,7 +154,9 @@ class Modulator:
         return next(m.name for m in self.group.members if m.id == agent)
 
     def _members(self) -> str:
-        return _numbered(f"{m.name}: {m.profile.description} Goal: {m.goal}" for m in self.group.members)
+        return _numbered(
+            f"{m.name}: {m.profile.description}" + (f" Goal: {m.goal}" if m.goal else "") for m in self.group.members
+        )
 
     def _names(self) -> str:
         return _numbered(m.name for m in self.group.members)

@@ -17,9 +17,12 @@ from rich.text import Text
 
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError, MatrixError
+from matrix_graph.estimates import estimate as estimated
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.runner import RunResult, arun
+from matrix_graph.society.profiles import load_profiles
+from matrix_graph.workbench.options import run_options
 from matrix_graph.workbench.progress import RunProgress
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -31,44 +34,16 @@ def main() -> None:
     """Post-training data from a simulated society."""
 
 
-def _help(name: str) -> Any:
-    return typer.Option(help=RunConfig.model_fields[name].description, show_default=False)
-
-
 @app.command()
+@run_options
 def run(
     config: Annotated[Path | None, typer.Argument(help="YAML file with options; flags come on top of it")] = None,
-    profiles: Annotated[Path | None, _help("profiles")] = None,
-    agents: Annotated[int | None, _help("agents")] = None,
-    scenarios: Annotated[int | None, _help("scenarios")] = None,
-    rows: Annotated[int | None, _help("rows")] = None,
-    kind: Annotated[str | None, _help("kind")] = None,
-    domain: Annotated[str | None, _help("domain")] = None,
-    model: Annotated[str | None, _help("model")] = None,
-    student: Annotated[str | None, _help("student")] = None,
-    embeddings: Annotated[str | None, _help("embeddings")] = None,
-    base_url: Annotated[str | None, _help("base_url")] = None,
-    temperature: Annotated[float | None, _help("temperature")] = None,
-    max_tokens: Annotated[int | None, _help("max_tokens")] = None,
-    communication: Annotated[str | None, _help("communication")] = None,
-    group_size: Annotated[int | None, _help("group_size")] = None,
-    seed: Annotated[int | None, _help("seed")] = None,
-    concurrency: Annotated[int | None, _help("concurrency")] = None,
-    timeout: Annotated[float | None, _help("timeout")] = None,
-    max_calls: Annotated[int | None, _help("max_calls")] = None,
-    max_cost: Annotated[float | None, _help("max_cost")] = None,
-    price: Annotated[str | None, _help("price")] = None,
-    decontaminate: Annotated[Path | None, _help("decontaminate")] = None,
-    prompts: Annotated[Path | None, _help("prompts")] = None,
-    out: Annotated[Path | None, _help("out")] = None,
-    strict: Annotated[bool | None, typer.Option("--strict", help="stop at the first bad profile row")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="delete the run in --out first")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the final summary as JSON on standard output")] = False,
+    **options: Any,
 ) -> None:
     """Simulate a society and write the data set that comes out of it."""
-    given = dict(locals())
-    options = {name: given[name] for name in RunConfig.model_fields}
     stopped: list[signal.Signals] = []
     try:
         settings = RunConfig.load(config, options)
@@ -84,6 +59,40 @@ def run(
     if not result.complete and not result.summary["ended"].startswith("exhausted"):
         _tell_stopped(result.out)
     raise typer.Exit(_exit_code(result, stopped))
+
+
+@app.command()
+@run_options
+def estimate(
+    config: Annotated[Path | None, typer.Argument(help="YAML file with options; flags come on top of it")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print it as JSON on standard output")] = False,
+    **options: Any,
+) -> None:
+    """Say how many calls and tokens a run would take, without making any."""
+    try:
+        settings = RunConfig.load(config, options)
+        profiles, _ = load_profiles(settings.profiles, strict=settings.strict)
+        found = estimated(settings, profiles)
+    except MatrixError as error:
+        _fail(error, as_json)
+    if as_json:
+        parts = {part.name: part.calls for part in found.parts}
+        sys.stdout.write(json.dumps(found.totals() | {"calls_by_part": parts}) + "\n")
+        return
+    table = Table("calls for", "calls", "tokens in", "tokens out", box=None)
+    for part in found.parts:
+        table.add_row(
+            part.name,
+            f"{part.calls:,}",
+            f"{part.calls * part.input_tokens:,}",
+            f"{part.calls * part.output_tokens:,}",
+        )
+    table.add_row("all", f"{found.calls:,}", f"{found.input_tokens:,}", f"{found.output_tokens:,}", style="bold")
+    out = Console(highlight=False)
+    out.print(table)
+    out.print(
+        f"About {found.cost:.2f} USD." if found.cost else "No price is known for this model; give --price IN,OUT."
+    )
 
 
 @app.command()
@@ -164,6 +173,8 @@ def _report(result: RunResult) -> None:
         table.add_row(f"{kind} rows kept", f"{kept} of {summary['config']['rows']}")
     for rule, n in counts["rejected"].items():
         table.add_row("dropped", f"{n} × {rule}")
+    if counts["turns"] > counts["actions"]:
+        table.add_row("acted", f"{counts['actions']:,} of {counts['turns']:,} turns")
     for reason, n in counts["failed"].items():
         table.add_row("failed", f"{n} × {reason}")
     if counts["bad_profiles"]:
@@ -171,13 +182,25 @@ def _report(result: RunResult) -> None:
     tokens = summary["tokens"]
     table.add_row(
         "used",
-        f"{summary['calls']} calls, {tokens['input']:,} + {tokens['output']:,} tokens, {summary['seconds']:.0f} s",
+        f"{summary['calls']:,} calls, {tokens['input']:,} + {tokens['output']:,} tokens, {summary['seconds']:.0f} s",
+    )
+    before = summary["estimate"]
+    table.add_row(
+        "estimated",
+        f"{before['calls']:,} calls, {before['tokens']['input']:,} + {before['tokens']['output']:,} tokens "
+        f"(calls {_off(summary['calls'], before['calls'])}, "
+        f"tokens {_off(sum(tokens.values()), sum(before['tokens'].values()))})",
     )
     if summary["cost_usd"]:
         table.add_row("cost", f"{summary['cost_usd']:.4f} USD")
     table.add_row("ended", summary["ended"])
     table.add_row("in", str(result.out))
     err.print(table)
+
+
+def _off(used: int, estimated: int) -> str:
+    share = (used - estimated) / estimated
+    return f"{abs(share):.0%} {'more' if share > 0 else 'fewer'}"
 
 
 if __name__ == "__main__":

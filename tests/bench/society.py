@@ -1,4 +1,4 @@
-"""What a society costs, against bare `ChatOpenAI` calls: a part of `make bench`.
+"""What a society costs against bare `ChatOpenAI` calls: a part of `make bench`.
 
 Every part runs in a process of its own against a server in another: bare calls, and societies with
 everything on (Chroma on disk, journal, checkpoints, modulators, embeddings from the server).
@@ -8,114 +8,151 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import resource
+import sqlite3
+import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from rich.console import Console
+from rich.table import Table
 
 from matrix_graph import ChromaStore, Context, Group, Persona, create_society, load_profiles, opened, sample_profiles
-from tests.bench.machine import resident_mb
+from matrix_graph.garbage import fewer_collections
+from matrix_graph.testing import Faults
+from tests.bench.machine import machine
+from tests.bench.server import serving
 
-PROMPT = "x" * 2000
+SLOTS, REPEATS = 64, 5
+PROMPT = "You are a person in a small society. " * 55
+"""About as long as an agent's prompt."""
+
+Figures = dict[str, float]
 
 
-async def _bare(url: str, calls: int, slots: int) -> dict[str, float]:
-    """Default `ChatOpenAI` calls with prompts as long as an agent's."""
+async def _bare(url: str, calls: int) -> Figures:
+    """Default `ChatOpenAI` calls, as many at a time as the society makes."""
     from langchain_openai import ChatOpenAI
     from pydantic import SecretStr
 
     model = ChatOpenAI(base_url=url, api_key=SecretStr("x"), model="fake")
-    gate = asyncio.Semaphore(slots)
+    gate = asyncio.Semaphore(SLOTS)
 
     async def one(n: int) -> None:
         async with gate:
-            await model.ainvoke([{"role": "system", "content": PROMPT}, {"role": "user", "content": f"{n}"}])
+            await model.ainvoke([{"role": "system", "content": PROMPT}, {"role": "user", "content": f"Act {n}."}])
 
     await one(0)
-    cpu, wall = time.process_time(), time.perf_counter()
+    begun = time.process_time()
     await asyncio.gather(*(one(n) for n in range(calls)))
-    return {"cpu": (time.process_time() - cpu) * 1000 / calls, "wall": time.perf_counter() - wall}
+    return {"cpu": (time.process_time() - begun) * 1000 / calls}
 
 
-def _people(agents: int) -> tuple[Group, ...]:
-    profiles = sample_profiles(load_profiles()[0], agents, seed=0)
-    rng = random.Random(0)
-    people = [
-        Persona(
-            p,
-            "warm and blunt",
-            f"to be known for {p.description}",
-            tuple(f"step {n}, {rng.random()}" for n in range(40)),
-        )
-        for p in profiles
-    ]
-    return tuple(Group(f"group-{n // 5:04}", tuple(people[n : n + 5])) for n in range(0, agents, 5))
-
-
-async def _society(url: str, agents: int, rounds: int, slots: int) -> dict[str, float]:
-    """`rounds` scenarios of every group; CPU from the first round on, without what opening costs."""
+async def _society(url: str, agents: int, rounds: int) -> Figures:
+    """`rounds` scenarios of every group, timed from the first of them on."""
     groups = _people(agents)
     with tempfile.TemporaryDirectory() as folder:
         context = Context(
             model="openai:fake",
             embeddings="openai:fake",
             base_url=url,
-            concurrency=slots,
+            concurrency=SLOTS,
             journal=Path(folder, "journal.sqlite"),
         )
-        res = await opened(context)
-        store: Any = ChromaStore(Path(folder, "chroma"))
+        await opened(context)
+        store = ChromaStore(Path(folder, "chroma"))
         config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 100_000}
+        begun: tuple[float, float] | None = None
+        state: dict[str, Any] = {}
         async with AsyncSqliteSaver.from_conn_string(str(Path(folder, "checkpoints.sqlite"))) as saver:
             graph = create_society(groups, agent_checkpoints=False).compile(checkpointer=saver, store=store)
-            start = time.process_time(), time.perf_counter()
-            first: tuple[float, float] | None = None
-            async for mode, part in graph.astream(
-                {"quota": len(groups) * rounds},
-                config,
-                context=context,
-                stream_mode=["custom", "values"],
-                subgraphs=False,
-            ):
-                if mode == "values":
-                    result = part
-                if first is None and mode == "values" and "round" in part:
-                    first = time.process_time(), time.perf_counter()
-            assert first is not None
-            cpu, wall = time.process_time() - first[0], time.perf_counter() - first[1]
-            opening = first[1] - start[1], first[0] - start[0]
-        entries = res.journal.entries("society")
+            quota = {"quota": len(groups) * rounds}
+            with fewer_collections():
+                async for state in graph.astream(quota, config, context=context, stream_mode="values"):
+                    if begun is None and "progress" in state:
+                        begun = time.process_time(), time.perf_counter()
+        assert begun
+        cpu, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]
         store.close()
-        failed = sum(e.finish == "failed" for e in entries)
-        from collections import Counter
+        journal = sqlite3.connect(Path(folder, "journal.sqlite"))
+        calls, seconds = journal.execute("SELECT count(*), sum(seconds) FROM calls").fetchone()
+        journal.close()
+    return {
+        "calls": calls,
+        "cpu": cpu * 1000 / calls,
+        "wall": wall,
+        "used": seconds / (SLOTS * wall),
+        "acted": state["acted"],
+        "failed": state["failed"],
+        "scenarios": state["produced"],
+        "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
 
-        c = Counter(
-            e.slot.split("#")[0].split("/")[-1]
-            if e.slot.split("#")[0].split("/")[-1] in ("deliver", "exchange", "summary", "receive")
-            else "act"
-            for e in entries
-        )
-        print(c, file=sys.stderr)
-        return {
-            "calls": len(entries),
-            "cpu": cpu * 1000 / len(entries),
-            "wall": wall,
-            "failed": failed,
-            "acted": result["acted"],
-            "lost": result["failed"],
-            "scenarios": result["produced"],
-            "opening": opening[0],
-            "opening_cpu": opening[1],
-            "memory": resident_mb(),
-            "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        }
+
+def _people(agents: int) -> tuple[Group, ...]:
+    profiles = sample_profiles(load_profiles()[0], agents, seed=0)
+    people = [
+        Persona(p, "warm and blunt", "to be known for my work", tuple(f"{p.name}, step {n}" for n in range(40)))
+        for p in profiles
+    ]
+    return tuple(Group(f"group-{n // 5:04}", tuple(people[n : n + 5])) for n in range(0, agents, 5))
+
+
+def _run(part: str, **arguments: Any) -> Figures:
+    command = [sys.executable, "-m", "tests.bench.society", part, json.dumps(arguments)]
+    figures: Figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    print(part, {k: v for k, v in arguments.items() if k != "url"}, figures, file=sys.stderr, flush=True)
+    return figures
+
+
+def main(repeats: int = REPEATS) -> None:
+    ratio, growth, used, slowed, memory = [], [], [], [], []
+    clean = Faults(latency=0.2, sigma=0.5)
+    faulty = replace(clean, error=0.03, throttle=0.02, retry_after=1.0)
+    lost = 0.0
+    for _ in range(repeats):
+        with serving() as url:
+            small, bare = _run("society", url=url, agents=100, rounds=4), _run("bare", url=url, calls=1500)
+            middle, large = (
+                _run("society", url=url, agents=1000, rounds=1),
+                _run("society", url=url, agents=10_000, rounds=1),
+            )
+            ratio.append(middle["cpu"] / bare["cpu"])
+            growth.append(large["cpu"] / small["cpu"])
+            memory.append(_run("society", url=url, agents=1000, rounds=10)["memory"])
+        with serving(Faults(latency=1.0, sigma=0.5)) as url:
+            used.append(_run("society", url=url, agents=1000, rounds=2)["used"])
+        walls = []
+        for faults in (clean, faulty):
+            with serving(faults) as url:
+                figures = _run("society", url=url, agents=500, rounds=2)
+                walls.append(figures["wall"])
+                lost += figures["failed"]
+        slowed.append(walls[1] / walls[0])
+    table = Table("what", "median", "least to most", "bar", title=f"Society · {SLOTS} slots · {machine()}")
+
+    def show(what: str, values: Sequence[float], bar: str, unit: str = " ×") -> None:
+        low, middle, high = min(values), statistics.median(values), max(values)
+        table.add_row(what, f"{middle:.2f}{unit}", f"{low:.2f}-{high:.2f}", bar)
+
+    show("CPU per model call, 1,000 agents, over a bare ChatOpenAI call", ratio, "≤ 1.5, aim 1.0")
+    show("CPU per model call, 10,000 agents over 100", growth, "≤ 1.15")
+    show("calls in flight × time over slots × time, 1,000 agents, 1 s σ 0.5", [100 * u for u in used], "≥ 95 %", " %")
+    show(f"wall, 3 % HTTP 500 and 2 % HTTP 429, over clean ({lost:.0f} actions lost)", slowed, "≤ 1.3, none lost")
+    show("most memory, 1,000 agents × 10 rounds", memory, "≤ 400 MB", " MB")
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":
-    part, arguments = sys.argv[1], json.loads(sys.argv[2])
-    print(json.dumps(asyncio.run({"bare": _bare, "society": _society}[part](**arguments))))
+    if sys.argv[1:2] in (["bare"], ["society"]):
+        part, arguments = sys.argv[1], json.loads(sys.argv[2])
+        print(json.dumps(asyncio.run({"bare": _bare, "society": _society}[part](**arguments))))
+    else:
+        main(*map(int, sys.argv[1:]))

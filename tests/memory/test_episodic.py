@@ -131,11 +131,12 @@ async def test_nearest_ranks_owners_by_their_best_memory() -> None:
     memory = EpisodicMemory(InMemoryStore(), Embedder(FakeEmbeddings()))
     await memory.remember([Memory(w, 0, 0, w, "group", 1.0) for w in WORDS])
     await memory.remember([Memory("net", 5, 0, "ferry ferry", "scenario", 0.1)])
-    assert (await memory.nearest(WORDS, ["ferry"], k=1, now=4)) == ["ferry"]
-    assert set(await memory.nearest(WORDS, ["ferry"], k=2, now=9)) == {"ferry", "net"}
-    assert (await memory.nearest(WORDS, ["ferry"], besides="ferry", k=1, now=9)) == ["net"]
+    ferry = [Memory("somebody", 0, 0, "ferry", "action", 0.5)]
+    assert (await memory.nearest(WORDS, ferry, k=1, now=4)) == ["ferry"]
+    assert set(await memory.nearest(WORDS, ferry, k=2, now=9)) == {"ferry", "net"}
+    assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) == ["net"]
     await memory.remember([Memory("net", 5, 0, "oven", "scenario", 0.1)])
-    assert (await memory.nearest(WORDS, ["ferry"], besides="ferry", k=1, now=9)) != ["net"], "what changed is seen"
+    assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) != ["net"], "what changed is seen"
 
 
 async def test_nobody_is_the_nearest_of_all() -> None:
@@ -148,7 +149,11 @@ async def test_nobody_is_the_nearest_of_all() -> None:
     unit = np.stack([v / np.linalg.norm(v) for v in vectors.values()]).astype(np.float32)
     memory = EpisodicMemory(InMemoryStore(), Embedder(Given(dict(zip(owners, unit.tolist(), strict=True)))))
     await memory.remember([Memory(o, 0, 0, o, "group", 1.0) for o in owners])
-    near = [n for o in owners for n in await memory.nearest(owners, [o], besides=o, k=5, now=0)]
+    near = [
+        n
+        for o in owners
+        for n in await memory.nearest(owners, [Memory(o, 0, 0, o, "group", 1.0)], besides=o, k=5, now=0)
+    ]
     assert max(Counter(near).values()) <= 20
 
 

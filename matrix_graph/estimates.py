@@ -1,0 +1,168 @@
+"""What a run will take, before it begins: its calls and tokens, from its configuration, prompts and profiles.
+
+Prompts are rendered as in the run, with texts of typical length in place of what is not there yet. How
+long answers are depends on the model; the figures below are those of a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matrix_graph.config import RunConfig
+from matrix_graph.llm.budget import FREE, Price, price_of
+from matrix_graph.llm.models import LOCAL
+from matrix_graph.llm.prompts import Prompts
+from matrix_graph.schema import Profile
+from matrix_graph.society.group import RECALLED
+from matrix_graph.society.modulator import SHORTLIST
+from matrix_graph.society.state import STEPS
+
+CHARACTERS = 4
+"""Characters to a token, in English."""
+
+ANSWERS = {"persona": 230, "act": 60, "reason": 30, "summary": 100, "instruction": 90, "response": 350}
+"""Tokens of an answer; `reason` is one routing decision."""
+
+SPARE = 1.1
+"""Rows generated to one kept."""
+
+NEWS = 0.8
+"""Share of scenarios after a group's first that begin with news from others."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Calls of one sort, with the tokens that each sends and receives on average."""
+
+    name: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The calls of a run by sort; `cost` is in US dollars, 0 where no price is known."""
+
+    parts: tuple[Part, ...]
+    cost: float
+
+    @property
+    def calls(self) -> int:
+        return sum(part.calls for part in self.parts)
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(part.calls * part.input_tokens for part in self.parts)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(part.calls * part.output_tokens for part in self.parts)
+
+    def totals(self) -> dict[str, Any]:
+        """The sums, as in run.json."""
+        tokens = {"input": self.input_tokens, "output": self.output_tokens}
+        return {"calls": self.calls, "tokens": tokens, "cost_usd": round(self.cost, 6)}
+
+
+def estimate(config: RunConfig, profiles: Sequence[Profile]) -> Estimate:
+    """The estimate for a run with these profiles.
+
+    Raises:
+        InputError: a prompt of the user's own that does not do.
+    """
+    prompts = Prompts(config.prompts, small=config.model == LOCAL)
+    parts = [p for p in (*_society(config, profiles, prompts), *_rows(config, profiles, prompts)) if p.calls]
+    return Estimate(tuple(parts), sum(_cost(config, part) for part in parts))
+
+
+def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
+    about, posts = _mean([p.description for p in profiles]), _mean(["\n".join(p.posts) for p in profiles])
+    groups = -(-config.agents // config.group_size)
+    size = config.agents / groups
+    whole = round(size)
+    turns = STEPS * size
+    routed = config.communication != "none"
+    later = max(0, config.scenarios - groups)
+    action, reason = _text(ANSWERS["act"]), ANSWERS["reason"]
+    member = f"{about} {_text(40)}\n"
+    group = {"members": member * whole, "names": ""}
+    act = prompts.render(
+        "agent",
+        "act_goal",
+        name="Name",
+        description=about,
+        personality=_text(50),
+        goal=_text(25),
+        plan=_text(90),
+        memories=action * RECALLED,
+        plan_step=_text(15),
+    )
+    deliver = prompts.render("modulator", "deliver", actions=action * whole, **group)
+    exchange = prompts.render(
+        "modulator",
+        "exchange",
+        scenario=action * round(turns),
+        candidates=about * whole * min(SHORTLIST, groups - 1),
+        candidate_names=_text(5 * whole * min(SHORTLIST, groups - 1)),
+        **group,
+    )
+    summary = prompts.render("modulator", "summarise", scenario=action * round(turns), **group)
+    news = prompts.render("modulator", "receive", news=action * 3, **group)
+    each, n = config.modulator == "per_action", config.scenarios
+    exchanges = routed and groups > 1
+    per_step = round(n * turns) if each else n * STEPS
+    persona = prompts.render("persona", name="Name", description=about, posts=posts)
+    return [
+        Part("persona", config.agents, _tokens(persona), ANSWERS["persona"]),
+        Part("act", round(n * turns), _tokens(act), ANSWERS["act"]),
+        Part("deliver", routed * (whole > 1) * per_step, _tokens(deliver), reason if each else round(reason * size)),
+        Part("receive", exchanges * round(later * NEWS * (3 if each else 1)), _tokens(news), reason * 2),
+        Part("exchange", exchanges * round(n * (turns if each else 1)), _tokens(exchange), reason * 2),
+        Part("summary", n, _tokens(summary), ANSWERS["summary"]),
+    ]
+
+
+def _rows(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
+    about = _mean([p.description for p in profiles])
+    parts = []
+    for requirement in config.requirements():
+        wanted = round(config.rows * SPARE)
+        instruct = prompts.render(
+            "instruct",
+            f"instruct_{requirement.kind}",
+            name="Name",
+            description=about,
+            personality=_text(50),
+            goal=_text(25),
+            actions=_text(ANSWERS["act"]) * (STEPS + 2),
+            style=_text(10),
+        )
+        response = min(ANSWERS["response"], requirement.max_tokens)
+        asked = ANSWERS["instruction"]
+        parts.append(Part(f"{requirement.kind} instruction", wanted, _tokens(instruct), asked))
+        parts.append(Part(f"{requirement.kind} response", wanted, _tokens(prompts.render("respond")) + asked, response))
+        if requirement.kind == "dpo":
+            parts.append(Part("dpo rejected", wanted, asked, response))
+    return parts
+
+
+def _cost(config: RunConfig, part: Part) -> float:
+    spec = config.student if config.student and part.name == "dpo rejected" else config.model
+    own = Price(*config.price) if config.price else None
+    price = FREE if spec == LOCAL else own or price_of(spec.removeprefix("openai:")) or FREE
+    return part.calls * price.cost(part.input_tokens, part.output_tokens)
+
+
+def _text(tokens: int) -> str:
+    return "x" * (tokens * CHARACTERS)
+
+
+def _mean(texts: Sequence[str]) -> str:
+    return "x" * (sum(map(len, texts)) // len(texts))
+
+
+def _tokens(messages: Sequence[dict[str, str]]) -> int:
+    return sum(len(message["content"]) for message in messages) // CHARACTERS
