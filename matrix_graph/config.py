@@ -51,7 +51,7 @@ class RunConfig(BaseModel):
         "scenario", description="what LangGraph checkpoints: whole scenarios, or every step at three times the CPU"
     )
     durability: Durability = Field(
-        "async", description="when checkpoints are written: async, sync (before the next step) or exit (at the end)"
+        "async", description="when checkpoints are written: async, exit (at the end) or sync (before the next step)"
     )
     group_size: int = Field(5, ge=1, le=10, description="agents per group on average")
     seed: int = Field(0, ge=0, description="seeds sampling, grouping and the random arm; models sample on their own")
@@ -92,6 +92,9 @@ class RunConfig(BaseModel):
             raise ValueError("--base-url must start with http:// or https://")
         if "@" in url.netloc or url.query:
             raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
+        if self.durability == "sync" and self.checkpoints == "scenario":
+            # LangGraph 1.2 waits for a checkpoint that a subgraph without a checkpointer never makes.
+            raise ValueError("--durability sync needs --checkpoints step")
         if self.max_cost is not None and self.model == LOCAL and self.student in (None, LOCAL):
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
         return self

@@ -14,7 +14,7 @@ def fewer_collections() -> Iterator[None]:
     A society is some million long-lived objects, and every full collection visits them all.
     """
     before = gc.get_threshold()
-    gc.set_threshold(20_000, 20, 50)
+    gc.set_threshold(10_000, 10, 20)
     try:
         yield
     finally:

@@ -154,7 +154,7 @@ class _Session:
         benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
         steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
         context = config.context()
-        probes = await _probe(replace(context, journal=None, max_calls=None), with_chat=not resume)
+        probes = 0 if resume else await _probe(replace(context, journal=None, max_calls=None))
         if overwrite:
             _clear(config.out)
         before = _begin_folder(config)
@@ -291,15 +291,15 @@ class _Session:
         return summary
 
 
-async def _probe(context: Context, with_chat: bool) -> int:
+async def _probe(context: Context) -> int:
     """See that the models answer; returns the number of chat calls that it took."""
     res = await opened(context)
     try:
         await res.embedder.embed(["probe"])
         ask = [{"role": "user", "content": "Answer with the word: ready"}]
-        if with_chat and context.model != LOCAL:
+        if context.model != LOCAL:
             await res.model.text("probe", ask)
-        if with_chat and context.student and context.student != LOCAL:
+        if context.student and context.student != LOCAL:
             await res.student.text("probe/student", ask)
     except RunPaused as error:
         raise InputError(

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -69,6 +70,19 @@ async def test_resuming_a_finished_run_costs_nothing(server: FakeServer, tmp_pat
     assert again.complete
 
 
+async def test_a_recorded_journal_replays_offline_byte_for_byte(tmp_path: Path) -> None:
+    names = ("society.json", "scenarios.jsonl", "dataset/sft.jsonl", "dataset/dpo.jsonl", "rejected.jsonl")
+    with FakeServer(faults=Faults(malformed=0.1, truncated=0.1, error=0.05)) as server:
+        await arun(config(server, tmp_path, kind="sft,dpo"))
+    first = {name: (tmp_path / name).read_bytes() for name in names}
+    for path in list(tmp_path.iterdir()):  # noqa: ASYNC240
+        if path.name not in ("run.json", "journal.sqlite"):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    again = await arun(RunConfig(out=tmp_path), resume=True)
+    assert again.complete, "and no server runs"
+    assert {name: (tmp_path / name).read_bytes() for name in names} == first
+
+
 async def test_a_cap_pauses_and_the_rest_is_paid_once(server: FakeServer, tmp_path: Path) -> None:
     whole = await arun(config(server, tmp_path / "whole", concurrency=4))
     total = whole.summary["calls"]
@@ -114,6 +128,34 @@ def test_two_processes_cannot_work_on_one_run(server: FakeServer, tmp_path: Path
     with pytest.raises(InputError, match="is open in another process"):
         run(RunConfig(out=tmp_path), resume=True)
     holder.communicate(b"\n")
+
+
+async def test_nothing_but_429_is_a_typed_stop_that_loses_nothing(server: FakeServer, tmp_path: Path) -> None:
+    def throttle(event: dict[str, Any]) -> None:
+        if event.get("event") == "step" and not server.faults.throttle:
+            server.faults = Faults(throttle=1.0, retry_after=1.0)
+            began.append(time.monotonic())
+
+    began: list[float] = []
+    paused = await arun(config(server, tmp_path, agents=40, scenarios=16, concurrency=16), listen=throttle)
+    assert time.monotonic() - began[0] < 30
+    assert "answers nobody" in paused.summary["ended"]
+    assert "429" in paused.summary["ended"]
+    answered = server.requests["ok"]
+    server.faults = Faults()
+    done = await arun(RunConfig(out=tmp_path), resume=True)
+    assert done.complete
+    db = sqlite3.connect(tmp_path / "journal.sqlite")
+    (kept,) = db.execute("SELECT count(*) FROM calls").fetchone()
+    db.close()
+    assert server.requests["ok"] == kept + 1 > answered, "each answer paid for once (and one probe)"
+
+
+async def test_step_checkpoints_and_durability_give_the_same_run(server: FakeServer, tmp_path: Path) -> None:
+    plain = await arun(config(server, tmp_path / "plain"))
+    for number, options in enumerate([{"checkpoints": "step", "durability": "sync"}, {"durability": "exit"}]):
+        other = await arun(config(server, tmp_path / str(number), **options))
+        assert other.scenarios() == plain.scenarios()
 
 
 async def test_faults_lose_no_action(server: FakeServer, tmp_path: Path) -> None:
@@ -187,10 +229,10 @@ def test_sigkill_at_any_moment_then_resume_gives_the_same_run(server: FakeServer
     server.requests.clear()
     out, kills, rng = tmp_path / "killed", 0, random.Random(3)
     arguments = [*command, *options, *where, "--out", str(out)]
-    for _ in range(12):
+    for _ in range(60):
         process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         before, deadline = server.requests.total(), time.monotonic() + 60
-        limit = before + rng.randint(3, total // 4)
+        limit = before + rng.randint(2, total // 12)
         while process.poll() is None and server.requests.total() < limit and time.monotonic() < deadline:
             time.sleep(0.002)
         if process.poll() is None:
@@ -203,7 +245,7 @@ def test_sigkill_at_any_moment_then_resume_gives_the_same_run(server: FakeServer
             arguments = [*command, "--out", str(out), "--resume"]
     else:
         subprocess.run(arguments, capture_output=True, check=True)
-    assert kills >= 3
+    assert kills >= 20
     same = ("scenarios.jsonl", "dataset/sft.jsonl", "rejected.jsonl", "society.json")
     assert all((out / name).read_bytes() == (tmp_path / "whole" / name).read_bytes() for name in same)
     assert server.requests.total() <= total + kills * (slots + 1)

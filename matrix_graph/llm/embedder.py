@@ -60,7 +60,7 @@ class Embedder:
             return np.zeros((0, 0), dtype=np.float32)
         found = {text: self._known[text] for text in texts if text in self._known}
         new = [text for text in dict.fromkeys(texts) if text not in found]
-        if new and self._journal:
+        if new and self._journal is not None:
             digests = {self._digest(text): text for text in new}
             recorded = await self._journal.vectors(list(digests))
             found |= {digests[digest]: _decoded(vector) for digest, vector in recorded.items()}
@@ -116,7 +116,7 @@ class Embedder:
             raise ProviderDown(f"The embedding model {self.name} fails: {reason_of(error)}") from error
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         halves = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0).astype("<f2")
-        if self._journal:
+        if self._journal is not None:
             self._journal.record_vectors({self._digest(t): v.tobytes() for t, v in zip(texts, halves, strict=True)})
         vectors: NDArray[np.float32] = halves.astype(np.float32)
         return vectors

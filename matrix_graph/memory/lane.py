@@ -58,8 +58,7 @@ class Lane:
 
     def __init__(self) -> None:
         self.items: list[Memory] = []
-        self._rows: dict[tuple[int, int], int] = {}
-        self._steps: dict[int, list[int]] = {}
+        self._rows: dict[int, int] = {}
         self._vectors: NDArray[np.float16] = np.zeros((0, 0), dtype=np.float16)
         self._facts: NDArray[np.float64] = np.zeros((0, 4), dtype=np.float64)
 
@@ -67,14 +66,13 @@ class Lane:
         return len(self.items)
 
     def __contains__(self, memory: Memory) -> bool:
-        return (memory.step, memory.number) in self._rows
+        return _place(memory) in self._rows
 
     def put(self, memory: Memory, vector: NDArray[np.float32]) -> None:
         """Add a memory, or replace the one of the same step and number."""
-        row = self._rows.setdefault((memory.step, memory.number), len(self.items))
+        row = self._rows.setdefault(_place(memory), len(self.items))
         if row == len(self.items):
             self.items.append(memory)
-            self._steps.setdefault(memory.step, []).append(row)
             if row == len(self._vectors):
                 self._grow(row, len(vector))
         self.items[row] = memory
@@ -84,11 +82,12 @@ class Lane:
 
     def at(self, step: int) -> list[tuple[Memory, NDArray[np.float16]]]:
         """The memories of a step, each with its vector."""
-        return [(self.items[row], self._vectors[row]) for row in self._steps.get(step, [])]
+        rows = np.flatnonzero(self._facts[: len(self.items), 0] == step)
+        return [(self.items[row], self._vectors[row]) for row in rows.tolist()]
 
     def vector(self, memory: Memory) -> NDArray[np.float32]:
         """The vector of a memory of this lane."""
-        vector: NDArray[np.float32] = self._vectors[self._rows[memory.step, memory.number]].astype(np.float32)
+        vector: NDArray[np.float32] = self._vectors[self._rows[_place(memory)]].astype(np.float32)
         return vector
 
     def seen(self, until: int) -> NDArray[np.float16]:
@@ -124,3 +123,8 @@ class Lane:
         if used:
             vectors[:used], facts[:used] = self._vectors, self._facts
         self._vectors, self._facts = vectors, facts
+
+
+def _place(memory: Memory) -> int:
+    # A number takes a third of a tuple's memory, and there are as many as memories.
+    return memory.step << 32 | memory.number + 1

@@ -11,7 +11,7 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
@@ -82,6 +82,8 @@ class ChromaStore(BaseStore):
         self._embed = ensure_embeddings(index["embed"]) if index else None
         self._fields = _paths((index or {}).get("fields") or ["$"])
         self._waiting: deque[_Waiting] = deque()
+        # One thread for all: Chroma works for one caller at a time, and each thread would keep its own heap.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="chroma")
         self._held = hold(path) if client is None and path is not None else None
         if client is None and path is None:
             # Chroma's clients in memory share one database in a process.
@@ -116,11 +118,12 @@ class ChromaStore(BaseStore):
         vectors = await self._embed.aembed_documents(texts) if self._embed and texts else []
         done: Future[list[Result]] = Future()
         self._waiting.append((ops, dict(zip(texts, vectors, strict=True)), done))
-        await asyncio.to_thread(self._drain)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._drain)
         return done.result()
 
     def close(self) -> None:
         """Let go of the database; the store must not be used afterwards."""
+        self._thread.shutdown()
         if self._held is not None:
             self._client.close()  # type: ignore[attr-defined]
             let_go(self._held)

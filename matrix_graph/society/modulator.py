@@ -193,7 +193,7 @@ def _exchange_schema(actions: int, groups: int) -> type[Any]:
         action=(Annotated[int, Field(ge=1, le=actions)], ...),
         groups=(numbers, Field(max_length=groups)),
     )
-    return create_model("Exchange", items=(list[item], Field(max_length=3)))  # type: ignore[valid-type]
+    return create_model("Exchange", items=(list[item], Field(max_length=min(actions, 3))))  # type: ignore[valid-type]
 
 
 def _positions(numbers: Sequence[int]) -> tuple[int, ...]:

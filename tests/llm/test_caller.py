@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from matrix_graph.context import Context, Resources, close, opened
 from matrix_graph.errors import CallFailed, CapReached, InputError, ProviderDown
+from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.structured import Malformed
 from matrix_graph.testing import FakeChat, FakeServer, Faults
 from tests.helpers import context
@@ -182,16 +184,17 @@ async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(se
     await close(ctx)
 
 
-async def test_a_cancelled_call_still_reaches_the_journal(server: FakeServer) -> None:
+async def test_a_cancelled_call_still_reaches_the_journal(server: FakeServer, tmp_path: Path) -> None:
     server.faults = Faults(latency=0.3)
-    ctx = _at(server)
+    ctx = _at(server, journal=tmp_path / "j.sqlite")
     res = await opened(ctx)
     call = asyncio.create_task(res.model.text("a", ASK))
     await asyncio.sleep(0.1)
     call.cancel()
-    journal = res.journal
     await close(ctx)
-    assert "a#1" in {slot for slot, _ in journal._keys}
+    journal = Journal(tmp_path / "j.sqlite")
+    assert [entry.slot for entry in journal.entries()] == ["a#1"]
+    journal.close()
     assert server.requests["ok"] == 1
 
 
@@ -199,4 +202,18 @@ async def test_half_a_character_does_not_stop_the_journal(server: FakeServer) ->
     ctx = context(model=FakeChat(replies={"Where": "over \ud83d there"}))
     res = await opened(ctx)
     assert (await res.model.text("a", ASK)).value == "over ? there"
+    await close(ctx)
+
+
+async def test_the_journal_says_what_a_call_took(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = Faults(throttle=0.6, retry_after=0.05, latency=0.05, seed=2)
+    ctx = _at(server, journal=tmp_path / "j.sqlite")
+    res = await opened(ctx)
+    await _many(res, 20)
+    used = res.budget.calls
+    assert used > 25
+    assert sum(entry.requests for entry in res.journal.entries()) == used == server.requests.total()
+    assert all(entry.seconds >= 0.05 * entry.requests for entry in res.journal.entries())
+    await close(ctx)
+    assert (await opened(ctx)).budget.calls == used, "failed requests count after a resume, too"
     await close(ctx)

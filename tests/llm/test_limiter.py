@@ -46,15 +46,16 @@ def test_a_rare_429_does_not_narrow_and_many_do() -> None:
     assert limiter.width == 64
 
 
-async def test_a_retry_goes_before_those_who_wait() -> None:
+async def test_the_lowest_rank_goes_first_and_equals_in_their_order() -> None:
     limiter, order = Limiter(1), list[str]()
 
-    async def job(name: str, first: bool) -> None:
-        async with limiter.slot(-1 if first else 0):
+    async def job(name: str, rank: int) -> None:
+        async with limiter.slot(rank):
             order.append(name)
 
     async with limiter.slot():
-        waiting = [asyncio.create_task(job("new", False)), asyncio.create_task(job("retry", True))]
+        jobs = [job("late", 7), job("first", 2), job("second", 2), job("retry", -1)]
+        waiting = [asyncio.create_task(j) for j in jobs]
         await asyncio.sleep(0.01)
     await asyncio.gather(*waiting)
-    assert order == ["retry", "new"]
+    assert order == ["retry", "first", "second", "late"]

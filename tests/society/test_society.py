@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -64,6 +65,55 @@ async def test_messages_go_to_the_recipients_of_the_action_with_its_reason() -> 
         assert [m["recipient"] for m in got] == action["recipients"]
         assert action["agent"] not in action["recipients"]
         assert all(m["reason"] == action["reason"] and m["text"] == action["text"] for m in got)
+
+
+@pytest.mark.parametrize("modulator", ["batched", "per_action"])
+async def test_every_action_is_on_record_with_whom_it_reached_and_who_was_left_out(modulator: str) -> None:
+    _, scenarios = await _live(groups(3, 2, steps=9), 4, context(modulator=modulator))
+    scopes = Counter[str]()
+    for s in scenarios:
+        members = set(s["people"])  # type: ignore[typeddict-item]
+        within = {d["action"]: d for d in s["deliveries"] if d["scope"] == "within"}  # type: ignore[typeddict-item]
+        assert within.keys() == {a["id"] for a in s["actions"]}
+        for action in s["actions"]:
+            delivery = within[action["id"]]
+            assert delivery["recipients"] == action["recipients"]
+            assert {*delivery["recipients"], *delivery["left_out"], action["agent"]} == members
+            assert not {*delivery["recipients"]} & {*delivery["left_out"], action["agent"]}
+            assert delivery["reason"]
+            assert delivery["call"]
+        incoming = [d for d in s["deliveries"] if d["scope"] == "incoming"]  # type: ignore[typeddict-item]
+        assert all({*d["recipients"], *d["left_out"]} == members for d in incoming)
+        scopes.update(d["scope"] for d in s["deliveries"])  # type: ignore[typeddict-item]
+        messages = {(m["id"].rsplit(">", 1)[0], m["recipient"]) for m in s["messages"]}  # type: ignore[typeddict-item]
+        told = {
+            (d["action"] + f">{s['group']}" * (d["scope"] == "incoming"), r)
+            for d in s["deliveries"]
+            for r in d["recipients"]
+            if d["scope"] != "outgoing"
+        }  # type: ignore[typeddict-item]
+        assert messages == told
+    assert scopes.keys() == {"within", "incoming", "outgoing"}
+
+
+async def test_per_action_asks_once_for_each_action() -> None:
+    calls = {}
+    for modulator in ("batched", "per_action"):
+        ctx = context(modulator=modulator)
+        await _live(groups(4, 4, steps=9), 2, ctx)
+        slots = [e.slot for e in (await opened(ctx)).journal.entries()]
+        calls[modulator] = [sum(f"/{what}" in s for s in slots) for what in ("deliver", "exchange")]
+    assert calls == {"batched": [6, 2], "per_action": [24, 24]}
+
+
+async def test_one_route_that_fails_leaves_the_others_of_the_step() -> None:
+    people = groups(3, steps=9)
+    replies = {"1. Agent1 Doe": "no JSON"}
+    _, scenarios = await _live(people, 1, context(modulator="per_action", model=FakeChat(replies=replies)))
+    (scenario,) = scenarios
+    assert [f["stage"] for f in scenario["failures"]] == ["route"] * 3  # type: ignore[typeddict-item]
+    decided = {d["sender"] for d in scenario["deliveries"] if d["scope"] == "within"}  # type: ignore[typeddict-item]
+    assert decided == {"agent0", "agent2"}
 
 
 async def test_control_arms_deliver_the_same_number_or_nothing() -> None:
