@@ -7,15 +7,11 @@ journal.sqlite  checkpoints.sqlite  chroma/
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
-import platform
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,25 +26,19 @@ from matrix_graph.export.files import read_json_lines, write_json_lines, write_t
 from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.graph import DEFAULT_STEPS
 from matrix_graph.filtering.step import Step
+from matrix_graph.folder import FORMAT, begin_folder, check_folder, clear_folder, profiles_digest, resumed, versions
 from matrix_graph.garbage import fewer_collections
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
-from matrix_graph.memory.table import LOCK, hold, let_go
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.schema import Failure, Group, Profile, Row
 from matrix_graph.society import plan
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import write_personas
-from matrix_graph.society.profiles import SHIPPED, BadRow, load_profiles, sample_profiles
+from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
 
 Listener = Callable[[dict[str, Any]], None]
-FORMAT = 1
-MAY_CHANGE = {"out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
-"""Options that a resumed run may be given anew; the others are those of its start."""
-
-_OWN = ("society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "run.json")
-_DATABASES = ("journal.sqlite", "checkpoints.sqlite")
 
 
 @dataclass(frozen=True)
@@ -101,33 +91,6 @@ async def arun(
         return await session.go()
 
 
-def resumed(config: RunConfig) -> RunConfig:
-    """The configuration of the run in `config.out`, with what a resumed run may be given anew.
-
-    Raises:
-        InputError: no run there, or one that began with other profiles.
-    """
-    path = config.out / "run.json"
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{config.out} holds no run to resume ({error}).") from error
-    if before["profiles_digest"] != _digest(config.model_copy(update={"profiles": before["config"]["profiles"]})):
-        raise InputError(
-            f"The profiles of the run in {config.out} have changed since it began; start anew with --overwrite."
-        )
-    given = {name: getattr(config, name) for name in config.model_fields_set}
-    clashes = sorted(
-        name for name in config.model_fields_set - MAY_CHANGE if config.public()[name] != before["config"][name]
-    )
-    if clashes:
-        raise InputError(
-            f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}, which cannot change."
-        )
-    fields = before["config"] | {name: value for name, value in given.items() if name in MAY_CHANGE}
-    return RunConfig.load(None, fields)
-
-
 @dataclass
 class _Session:
     """One stretch of work on a run directory."""
@@ -149,15 +112,15 @@ class _Session:
         if resume:
             config = resumed(config)
         else:
-            _check_folder(config.out, overwrite)
+            check_folder(config.out, overwrite)
         profiles, bad = load_profiles(config.profiles, strict=config.strict)
         benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
         steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
         context = config.context()
         probes = 0 if resume else await _probe(replace(context, journal=None, max_calls=None))
         if overwrite:
-            _clear(config.out)
-        before = _begin_folder(config)
+            clear_folder(config.out)
+        before = begin_folder(config)
         return cls(config, profiles, bad, steps, context, listen, time.time(), probes, before)
 
     async def go(self) -> RunResult:
@@ -275,8 +238,8 @@ class _Session:
         summary = {
             "format": FORMAT,
             "config": self.config.public(),
-            "profiles_digest": _digest(self.config),
-            "versions": _versions(),
+            "profiles_digest": profiles_digest(self.config.profiles),
+            "versions": versions(),
             "seed": self.config.seed,
             "counts": counts,
             "homophily": similarity,
@@ -310,62 +273,6 @@ async def _probe(context: Context) -> int:
     return res.budget.calls
 
 
-def _check_folder(out: Path, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder.")
-    if not out.is_dir() or not any(out.iterdir()):
-        return
-    if not (out / "run.json").is_file():
-        raise InputError(f"--out {out} holds files that are no run; name an empty or a new folder.")
-    if not overwrite:
-        raise InputError(
-            f"--out {out} holds another run; go on with it (--resume), replace it (--overwrite), or name a new folder."
-        )
-
-
-def _clear(out: Path) -> None:
-    """Delete the run in `out`, `run.json` last, unless another process works on it."""
-    if not (out / "run.json").is_file():
-        return
-    held = hold(out / "chroma")
-    try:
-        databases = [path for name in _DATABASES for path in out.glob(f"{name}*")]
-        inside = [path for path in (out / "chroma").iterdir() if path.name != LOCK]
-        for path in [*databases, *inside, *(out / name for name in _OWN)]:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
-    finally:
-        let_go(held)
-
-
-def _begin_folder(config: RunConfig) -> dict[str, Any]:
-    """Make the folder with a first run.json, and return what an earlier part of the run used."""
-    path = config.out / "run.json"
-    try:
-        config.out.mkdir(parents=True, exist_ok=True)
-        if not path.is_file():
-            begun = {"config": config.public(), "profiles_digest": _digest(config), "calls": 0, "seconds": 0.0}
-            write_text(path, json.dumps({"format": FORMAT, **begun, "ended": "running"}))
-        before: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot write to --out {config.out}: {error}") from error
-    return before
-
-
-def _digest(config: RunConfig) -> str:
-    try:
-        return hashlib.sha256(Path(config.profiles or SHIPPED).read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"Cannot read the profiles in {config.profiles}: {error}") from error
-
-
 def _told(failures: Sequence[dict[str, Any]]) -> dict[str, int]:
     told = [Failure(stage=f["stage"], who=f["who"], reason=f["reason"]) for f in failures]
     return dict(Counter(f"{f['stage']}: {f['reason']}" for f in told).most_common())
-
-
-def _versions() -> dict[str, str]:
-    names = ("matrix-graph", "langgraph", "langchain-core", "langchain-openai", "chromadb")
-    return {"python": platform.python_version()} | {name: version(name) for name in names}

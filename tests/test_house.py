@@ -25,7 +25,10 @@ BELOW: dict[str, set[str]] = {
     "pipeline": BASE | {"context", "society", "generation", "filtering"},
     "config": BASE | {"llm", "context", "generation"},
 }
-BELOW["runner"] = set(BELOW) | {"config", "pipeline"}
+BELOW["garbage"] = BASE
+BELOW["estimates"] = BASE | {"llm", "society", "config"}
+BELOW["folder"] = BASE | {"memory", "society", "export", "config"}
+BELOW["runner"] = set(BELOW)
 BELOW["workbench"] = BELOW["runner"] | {"runner"}
 FILES = [p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT]
 

@@ -1,7 +1,7 @@
 """Episodic memory: what each agent did and saw, recalled by relevance, recency and importance.
 
-The records live in a LangGraph store: one for each agent and step, under an id made from its place in
-the run, so that writing again doubles nothing; each memory carries its own vector. In the process a
+The records live in a LangGraph store: one for each agent and `SPAN` steps, under an id made from its
+place in the run, so that writing again doubles nothing; each memory carries its own vector. In the process a
 lane per agent and branch holds the vectors in one matrix and scores them exactly: a filtered
 nearest-neighbour query per agent costs more than the model call that it serves.
 """
@@ -25,6 +25,9 @@ from matrix_graph.memory.crowd import Crowd
 from matrix_graph.memory.lane import Lane, Memory, Recalled, Weights
 
 MAIN = "main"
+SPAN = 3
+"""Steps that share a record, since a store pays by the record; a scenario has as many."""
+
 _PAGE = 1_000
 _FORMAT = 2
 
@@ -294,12 +297,13 @@ class EpisodicMemory:
     async def _write(self, memories: Sequence[Memory], vectors: Vectors, branch: str, durable: bool) -> None:
         for memory, vector in zip(memories, vectors, strict=True):
             self._lanes[branch, memory.agent].put(memory, vector)
-        places = dict.fromkeys((m.agent, m.step) for m in memories)
-        await self._buffer.put([self._put(branch, agent, step) for agent, step in places], durable=durable)
+        places = dict.fromkeys((m.agent, m.step // SPAN) for m in memories)
+        await self._buffer.put([self._put(branch, agent, part) for agent, part in places], durable=durable)
 
-    def _put(self, branch: str, agent: str, step: int) -> PutOp:
-        value = {"memories": [_written(m, vector) for m, vector in self._lanes[branch, agent].at(step)]}
-        return PutOp(("memory", self._run, branch, agent), str(step), value, False)
+    def _put(self, branch: str, agent: str, part: int) -> PutOp:
+        inside = self._lanes[branch, agent].between(part * SPAN, part * SPAN + SPAN - 1)
+        value = {"memories": [_written(m, vector) for m, vector in inside]}
+        return PutOp(("memory", self._run, branch, agent), str(part), value, False)
 
 
 def _written(memory: Memory, vector: NDArray[np.float16]) -> dict[str, Any]:

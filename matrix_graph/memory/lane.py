@@ -80,9 +80,10 @@ class Lane:
         replaced = _NEVER if memory.replaced_at is None else memory.replaced_at
         self._facts[row] = (memory.step, memory.number, memory.importance, replaced)
 
-    def at(self, step: int) -> list[tuple[Memory, NDArray[np.float16]]]:
-        """The memories of a step, each with its vector."""
-        rows = np.flatnonzero(self._facts[: len(self.items), 0] == step)
+    def between(self, first: int, last: int) -> list[tuple[Memory, NDArray[np.float16]]]:
+        """The memories of these steps, both included, each with its vector."""
+        steps = self._facts[: len(self.items), 0]
+        rows = np.flatnonzero((steps >= first) & (steps <= last))
         return [(self.items[row], self._vectors[row]) for row in rows.tolist()]
 
     def vector(self, memory: Memory) -> NDArray[np.float32]:
