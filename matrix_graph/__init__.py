@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from matrix_graph.filtering.duplicates import NearDuplicates as NearDuplicates
     from matrix_graph.filtering.form import Form as Form
     from matrix_graph.filtering.graph import create_filter as create_filter
-    from matrix_graph.garbage import fewer_collections as fewer_collections
     from matrix_graph.generation.graph import create_generator as create_generator
     from matrix_graph.generation.requirements import Requirement as Requirement
     from matrix_graph.memory.episodic import EpisodicMemory as EpisodicMemory
     from matrix_graph.memory.records import Records as Records
     from matrix_graph.memory.store import ChromaStore as ChromaStore
     from matrix_graph.pipeline import create_matrix as create_matrix
+    from matrix_graph.process import tuned_process as tuned_process
     from matrix_graph.runner import RunResult as RunResult
     from matrix_graph.runner import arun as arun
     from matrix_graph.runner import run as run
@@ -60,7 +60,7 @@ _HOMES = {
     "runner": ("RunResult", "arun", "run"),
     "schema": ("Group", "Persona", "Profile"),
     "estimates": ("estimate",),
-    "garbage": ("fewer_collections",),
+    "process": ("tuned_process",),
     "society.graph": ("create_society",),
     "society.modulated": ("ModulatedState", "add_modulator"),
     "society.grouping": ("form_groups",),

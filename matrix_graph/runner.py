@@ -27,11 +27,11 @@ from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.graph import DEFAULT_STEPS
 from matrix_graph.filtering.step import Step
 from matrix_graph.folder import FORMAT, begin_folder, check_folder, clear_folder, profiles_digest, resumed, versions
-from matrix_graph.garbage import fewer_collections
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
+from matrix_graph.process import tuned_process
 from matrix_graph.schema import Failure, Group, Profile, Row
 from matrix_graph.society import plan
 from matrix_graph.society.grouping import form_groups, homophily
@@ -86,8 +86,8 @@ async def arun(
     Raises:
         InputError: what was given cannot work; nothing was written.
     """
-    session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
-    with fewer_collections():
+    with tuned_process():
+        session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
         return await session.go()
 
 

@@ -25,7 +25,7 @@ BELOW: dict[str, set[str]] = {
     "pipeline": BASE | {"context", "society", "generation", "filtering"},
     "config": BASE | {"llm", "context", "generation"},
 }
-BELOW["garbage"] = BASE
+BELOW["process"] = BASE
 BELOW["estimates"] = BASE | {"llm", "society", "config"}
 BELOW["folder"] = BASE | {"memory", "society", "export", "config"}
 BELOW["runner"] = set(BELOW)

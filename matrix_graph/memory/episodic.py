@@ -185,7 +185,7 @@ class EpisodicMemory:
         """Everything that the agent remembers up to step `now`, oldest first, with what was consolidated."""
         seen: list[Memory] = []
         for lane, until in await self._sight(agent, now if now is not None else 2**31, branch):
-            seen += [m for m in lane.items if m.step <= until]
+            seen += [m for m in lane if m.step <= until]
         return sorted(seen, key=lambda m: (m.step, m.number))
 
     async def _crowd(self, owners: Sequence[str], now: int, branch: str) -> Crowd:
@@ -225,7 +225,7 @@ class EpisodicMemory:
     async def _tidy(self, branch: str, agent: str, now: int) -> None:
         """Consolidate the older half of a lane that is too long; what is replaced stays in the store."""
         lane = self._lanes[branch, agent]
-        live = [m for m in lane.items if m.step <= now and (m.replaced_at is None or m.replaced_at > now)]
+        live = [m for m in lane if m.step <= now and (m.replaced_at is None or m.replaced_at > now)]
         live.sort(key=lambda m: (m.step, m.number))
         if len(live) <= self._limit or self._consolidate is None:
             return
@@ -266,10 +266,10 @@ class EpisodicMemory:
             for key, first in zip(missing, pages, strict=True):
                 self._lanes.setdefault(key, await self._lane(key, first))
         for key in keys:
-            self._lanes.setdefault(key, Lane())
+            self._lanes.setdefault(key, Lane(key[1]))
 
     async def _lane(self, key: tuple[str, str], page: Sequence[Item]) -> Lane:
-        lane, items = Lane(), list(page)
+        lane, items = Lane(key[1]), list(page)
         while items and len(items) % _PAGE == 0:
             more = await self._store.asearch(("memory", self._run, *key), limit=_PAGE, offset=len(items))
             if not more:

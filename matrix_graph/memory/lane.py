@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -54,52 +55,70 @@ class Recalled(NamedTuple):
 
 
 class Lane:
-    """Memories in order of arrival; `best` scores those that can be seen."""
+    """Memories in order of arrival; `best` scores those that can be seen.
 
-    def __init__(self) -> None:
-        self.items: list[Memory] = []
-        self._rows: dict[int, int] = {}
+    Kept by columns, since an object per memory would weigh as much as its text.
+    """
+
+    def __init__(self, agent: str = "") -> None:
+        self._agent = agent
+        self._texts: list[str] = []
+        self._kinds: list[str] = []
+        self._replaces: dict[int, tuple[str, ...]] = {}
         self._vectors: NDArray[np.float16] = np.zeros((0, 0), dtype=np.float16)
         self._facts: NDArray[np.float64] = np.zeros((0, 4), dtype=np.float64)
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self._texts)
 
     def __contains__(self, memory: Memory) -> bool:
-        return _place(memory) in self._rows
+        return self._row(memory) is not None
+
+    def __iter__(self) -> Iterator[Memory]:
+        return map(self._memory, range(len(self)))
 
     def put(self, memory: Memory, vector: NDArray[np.float32]) -> None:
         """Add a memory, or replace the one of the same step and number."""
-        row = self._rows.setdefault(_place(memory), len(self.items))
-        if row == len(self.items):
-            self.items.append(memory)
+        row = self._row(memory)
+        if row is None:
+            row = len(self)
+            self._texts.append("")
+            self._kinds.append("")
             if row == len(self._vectors):
                 self._grow(row, len(vector))
-        self.items[row] = memory
-        self._vectors[row] = vector
+        self._texts[row], self._kinds[row], self._vectors[row] = memory.text, memory.kind, vector
+        if memory.replaces:
+            self._replaces[row] = memory.replaces
         replaced = _NEVER if memory.replaced_at is None else memory.replaced_at
         self._facts[row] = (memory.step, memory.number, memory.importance, replaced)
 
     def between(self, first: int, last: int) -> list[tuple[Memory, NDArray[np.float16]]]:
         """The memories of these steps, both included, each with its vector."""
-        steps = self._facts[: len(self.items), 0]
+        steps = self._facts[: len(self), 0]
         rows = np.flatnonzero((steps >= first) & (steps <= last))
-        return [(self.items[row], self._vectors[row]) for row in rows.tolist()]
+        return [(self._memory(row), self._vectors[row]) for row in rows.tolist()]
 
     def vector(self, memory: Memory) -> NDArray[np.float32]:
-        """The vector of a memory of this lane."""
-        vector: NDArray[np.float32] = self._vectors[self._rows[_place(memory)]].astype(np.float32)
+        """The vector of a memory of this lane.
+
+        Raises:
+            KeyError: it is not in this lane.
+        """
+        row = self._row(memory)
+        if row is None:
+            raise KeyError(memory)
+        vector: NDArray[np.float32] = self._vectors[row].astype(np.float32)
         return vector
 
     def seen(self, until: int) -> NDArray[np.float16]:
         """The vectors of the memories that can be seen at step `until`, shape (n, dimensions)."""
-        steps, _, _, replaced = self._facts[: len(self.items)].T
-        vectors: NDArray[np.float16] = self._vectors[: len(self.items)][(steps <= until) & (replaced > until)]
+        steps, _, _, replaced = self._facts[: len(self)].T
+        vectors: NDArray[np.float16] = self._vectors[: len(self)][(steps <= until) & (replaced > until)]
         return vectors
 
     def best(self, query: NDArray[np.float32], k: int, until: int, now: int, weights: Weights) -> list[Recalled]:
         """The `k` best of the memories up to step `until`, as seen from step `now`; ties go to the older."""
-        n = len(self.items)
+        n = len(self)
         if not n:
             return []
         steps, numbers, importance, replaced = self._facts[:n].T
@@ -113,10 +132,28 @@ class Lane:
             rows = np.flatnonzero(score >= np.partition(score, n - k)[n - k])
         order = rows[np.lexsort((numbers[rows], steps[rows], -score[rows]))][:k]
         return [
-            Recalled(self.items[i], float(score[i]), float(relevance[i]), float(recency[i]), float(importance[i]))
+            Recalled(self._memory(i), float(score[i]), float(relevance[i]), float(recency[i]), float(importance[i]))
             for i in order.tolist()
             if score[i] > -np.inf
         ]
+
+    def _row(self, memory: Memory) -> int | None:
+        facts = self._facts[: len(self)]
+        rows = np.flatnonzero((facts[:, 0] == memory.step) & (facts[:, 1] == memory.number))
+        return int(rows[0]) if len(rows) else None
+
+    def _memory(self, row: int) -> Memory:
+        step, number, importance, replaced = self._facts[row].tolist()
+        return Memory(
+            self._agent,
+            int(step),
+            int(number),
+            self._texts[row],
+            self._kinds[row],
+            importance,
+            self._replaces.get(row, ()),
+            None if replaced == _NEVER else int(replaced),
+        )
 
     def _grow(self, used: int, dimensions: int) -> None:
         size = used + max(8, used // 8)
@@ -124,8 +161,3 @@ class Lane:
         if used:
             vectors[:used], facts[:used] = self._vectors, self._facts
         self._vectors, self._facts = vectors, facts
-
-
-def _place(memory: Memory) -> int:
-    # A number takes a third of a tuple's memory, and there are as many as memories.
-    return memory.step << 32 | memory.number + 1

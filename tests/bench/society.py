@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from matrix_graph import ChromaStore, Context, Group, Persona, create_society, load_profiles, opened, sample_profiles
-from matrix_graph.garbage import fewer_collections
+from matrix_graph.process import tuned_process
 from matrix_graph.testing import Faults
 from tests.bench.machine import machine
 from tests.bench.server import serving
@@ -74,10 +75,9 @@ async def _society(url: str, agents: int, rounds: int) -> Figures:
         async with AsyncSqliteSaver.from_conn_string(str(Path(folder, "checkpoints.sqlite"))) as saver:
             graph = create_society(groups, agent_checkpoints=False).compile(checkpointer=saver, store=store)
             quota = {"quota": len(groups) * rounds}
-            with fewer_collections():
-                async for state in graph.astream(quota, config, context=context, stream_mode="values"):
-                    if begun is None and "progress" in state:
-                        begun = time.process_time(), time.perf_counter()
+            async for state in graph.astream(quota, config, context=context, stream_mode="values"):
+                if begun is None and "progress" in state:
+                    begun = time.process_time(), time.perf_counter()
         assert begun
         cpu, wall = time.process_time() - begun[0], time.perf_counter() - begun[1]
         store.close()
@@ -153,6 +153,7 @@ def main(repeats: int = REPEATS) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] in (["bare"], ["society"]):
         part, arguments = sys.argv[1], json.loads(sys.argv[2])
-        print(json.dumps(asyncio.run({"bare": _bare, "society": _society}[part](**arguments))))
+        with tuned_process() if part == "society" else nullcontext():
+            print(json.dumps(asyncio.run({"bare": _bare, "society": _society}[part](**arguments))))
     else:
         main(*map(int, sys.argv[1:]))
