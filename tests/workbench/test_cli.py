@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -206,3 +207,21 @@ def test_instructions_in_a_profile_stay_text(server: FakeServer, tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert {p.name for p in tmp_path.iterdir()} == {"p.jsonl", "made"}
     assert "${HOME}" in (tmp_path / "made" / "society.json").read_text()
+
+
+def test_estimate_says_what_a_run_would_take_and_makes_no_call(server: FakeServer, tmp_path: Path) -> None:
+    done = cli("estimate", *at(server), "--price", "1,2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "About" in done.stdout
+    assert "act" in done.stdout
+    assert server.requests.total() == 0
+    assert list(tmp_path.iterdir()) == []
+    found = json.loads(cli("estimate", *at(server), "--json").stdout)
+    assert found["calls"] == sum(found["calls_by_part"].values())
+    assert cli("estimate", "--agents", "0").returncode == 2
+
+
+def test_a_run_says_how_far_off_the_estimate_was(server: FakeServer, tmp_path: Path) -> None:
+    done = cli("run", *at(server), "--out", str(tmp_path / "run"))
+    assert done.returncode == 0
+    assert re.search(r"estimated\s+\d+ calls, .* \(calls \d+% (more|fewer), tokens \d+% (more|fewer)\)", done.stderr)
