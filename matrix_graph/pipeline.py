@@ -22,7 +22,7 @@ from matrix_graph.filtering.graph import DEFAULT_STEPS, create_filter
 from matrix_graph.filtering.step import Step
 from matrix_graph.generation.graph import create_generator
 from matrix_graph.generation.requirements import read_requirements
-from matrix_graph.schema import Failure, Group, Rejection, Row
+from matrix_graph.schema import Failure, Group, Rejection, Row, requirement_of
 from matrix_graph.society.graph import create_society
 
 BATCH = 256
@@ -30,7 +30,7 @@ BATCH = 256
 
 
 class MatrixInput(TypedDict):
-    """`quota` of scenarios, and the fields of each `Requirement` (at most one a kind)."""
+    """`quota` of scenarios, and the fields of each `Requirement` ."""
 
     quota: int
     wanted: list[dict[str, Any]]
@@ -53,7 +53,7 @@ class MatrixState(MatrixInput, total=False):
 
 
 class MatrixOutput(TypedDict, total=False):
-    """Scenarios produced, actions in them, failures, and per kind the rows generated and kept."""
+    """Scenarios produced, actions in them, failures, and per requirement the rows generated and kept."""
 
     produced: int
     acted: int
@@ -97,10 +97,10 @@ async def _batch(state: MatrixState) -> Command[Literal["generator", "__end__"]]
     kept, tried = state.get("kept", {}), state.get("taken", {})
     requirements = []
     for wanted in read_requirements(state["wanted"]):
-        have = kept.get(wanted.kind, 0)
+        have = kept.get(wanted.id, 0)
         missing = wanted.count - have
         if missing > 0 and not state.get("exhausted"):
-            share = max(have / tried[wanted.kind], 0.1) if tried.get(wanted.kind) else 1.0
+            share = max(have / tried[wanted.id], 0.1) if tried.get(wanted.id) else 1.0
             count = min(BATCH, math.ceil(missing / share))
             requirements.append(wanted.model_copy(update={"count": count}).model_dump())
     if not requirements:
@@ -112,18 +112,18 @@ async def _collect(state: MatrixState, runtime: Runtime[Context]) -> dict[str, A
     records = (await opened(runtime.context)).records(runtime.store)
     rows, surplus = list[Row](), list[Rejection]()
     kept, generated = dict(state.get("kept", {})), Counter(state.get("generated", {}))
-    limits = {w["kind"]: w["count"] for w in state["wanted"]}
+    limits = {wanted.id: wanted.count for wanted in read_requirements(state["wanted"])}
     for row in state["rows"]:
-        if kept.get(row["kind"], 0) < limits[row["kind"]]:
-            kept[row["kind"]] = kept.get(row["kind"], 0) + 1
+        wanted = requirement_of(row)
+        if kept.get(wanted, 0) < limits[wanted]:
+            kept[wanted] = kept.get(wanted, 0) + 1
             rows.append(row)
         else:
-            limit = limits[row["kind"]]
+            limit = limits[wanted]
             surplus.append(
                 Rejection(id=row["id"], kind=row["kind"], rule="surplus", value=limit + 1, threshold=limit, row=row)
             )
-    generated.update(row["kind"] for row in state["rows"])
-    generated.update(rejection["kind"] for rejection in state["rejections"])
+    generated.update(map(requirement_of, [*state["rows"], *(r["row"] for r in state["rejections"])]))
     await records.save("samples", {row["id"]: row for row in rows})
     await records.save("rejections", {r["id"]: r for r in [*state["rejections"], *surplus]})
     await records.save("failures", {failure["who"]: failure for failure in state["failures"]})

@@ -1,6 +1,6 @@
 """A run directory: configuration → models, store, graph → files, and on from there after a stop.
 
-run.json  society.json  scenarios.jsonl  dataset/<kind>.jsonl  rejected.jsonl  README.md
+run.json  society.json  scenarios.jsonl  dataset/<requirement>.jsonl  rejected.jsonl  README.md
 journal.sqlite  checkpoints.sqlite  chroma/
 """
 
@@ -25,19 +25,22 @@ from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
 from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.graph import DEFAULT_STEPS
+from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
 from matrix_graph.folder import FORMAT, begin_folder, check_folder, clear_folder, profiles_digest, resumed, versions
+from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.process import tuned_process
-from matrix_graph.schema import Failure, Group, Profile, Row
+from matrix_graph.schema import Failure, Group, Profile, Row, requirement_of
 from matrix_graph.society import plan
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import write_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
 
+_ORIGIN = {"agents": "agent_id", "groups": "group", "scenarios": "scenario_id"}
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -53,9 +56,9 @@ class RunResult:
         """Whether every row asked for was kept."""
         return bool(self.summary["ended"] == "complete")
 
-    def rows(self, kind: str) -> list[Row]:
-        """The kept rows of a kind."""
-        return read_json_lines(self.out / "dataset" / f"{kind}.jsonl")
+    def rows(self, name: str) -> list[Row]:
+        """The kept rows of a kind, or of the requirement of that name."""
+        return read_json_lines(self.out / "dataset" / f"{name}.jsonl")
 
     def scenarios(self) -> list[dict[str, Any]]:
         """The scenarios."""
@@ -99,6 +102,7 @@ class _Session:
     profiles: list[Profile]
     bad_rows: list[BadRow]
     steps: tuple[Step, ...]
+    wanted: list[Requirement]
     context: Context
     listen: Listener
     started: float
@@ -116,12 +120,15 @@ class _Session:
         profiles, bad = load_profiles(config.profiles, strict=config.strict)
         benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
         steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
+        wanted = config.wanted()
+        if any(requirement.kind == "code" for requirement in wanted):
+            check_sandbox()
         context = config.context()
         probes = 0 if resume else await _probe(replace(context, journal=None, max_calls=None))
         if overwrite:
             clear_folder(config.out)
         before = begin_folder(config)
-        return cls(config, profiles, bad, steps, context, listen, time.time(), probes, before)
+        return cls(config, profiles, bad, steps, wanted, context, listen, time.time(), probes, before)
 
     async def go(self) -> RunResult:
         res = await opened(self.context)
@@ -146,7 +153,7 @@ class _Session:
             groups, similarity = await self._society(res, records)
             counts = await self._graph(store, groups)
             kept = counts.get("kept", {})
-            short = [kind for kind in self.config.kind if kept.get(kind, 0) < self.config.rows]
+            short = [wanted.id for wanted in self.wanted if kept.get(wanted.id, 0) < wanted.count]
             ended = "complete" if not short else "exhausted: no source is left for " + ", ".join(short)
         except (RunPaused, InputError) as pause:
             ended = f"paused: {pause}"
@@ -189,7 +196,7 @@ class _Session:
         async with AsyncSqliteSaver.from_conn_string(str(self.config.out / "checkpoints.sqlite")) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
             begun = await saver.aget_tuple(config) is not None
-            wanted = [r.model_dump() for r in self.config.requirements()]
+            wanted = [r.model_dump() for r in self.wanted]
             given: Any = None if begun else {"quota": self.config.scenarios, "wanted": wanted}
             self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
             async for part in graph.astream(
@@ -211,6 +218,7 @@ class _Session:
         out = self.config.out
         scenarios, rows = await records.all("scenarios"), await records.all("samples")
         rejections, failures = await records.all("rejections"), await records.all("failures")
+        kept = {wanted.id: [row for row in rows if requirement_of(row) == wanted.id] for wanted in self.wanted}
         counts = {
             "profiles": len(self.profiles),
             "bad_profiles": len(self.bad_rows),
@@ -220,14 +228,16 @@ class _Session:
             "actions": (actions := sum(len(s["actions"]) for s in scenarios)),
             "turns": actions + sum(failure["stage"] == "act" for failure in failures),
             "messages": sum(len(s["messages"]) for s in scenarios),
-            "generated": dict(Counter(row["kind"] for row in [*rows, *rejections])),
-            "kept": {kind: sum(row["kind"] == kind for row in rows) for kind in self.config.kind},
+            "wanted": {wanted.id: wanted.count for wanted in self.wanted},
+            "generated": dict(Counter(map(requirement_of, [*rows, *(r["row"] for r in rejections)]))),
+            "kept": {name: len(own) for name, own in kept.items()},
+            "coverage": _coverage(rows, scenarios, groups),
             "rejected": dict(Counter(r["rule"] for r in rejections)),
             "failed": _told(failures),
         }
         write_json_lines(out / "scenarios.jsonl", scenarios)
-        for kind in self.config.kind:
-            write_json_lines(out / "dataset" / f"{kind}.jsonl", [row for row in rows if row["kind"] == kind])
+        for name, own in kept.items():
+            write_json_lines(out / "dataset" / f"{name}.jsonl", own)
         write_json_lines(out / "rejected.jsonl", rejections)
         summary = self._save(res, counts, similarity, ended)
         write_text(out / "README.md", card(summary, rejections))  # type: ignore[arg-type]
@@ -271,6 +281,18 @@ async def _probe(context: Context) -> int:
     finally:
         await close(context)
     return res.budget.calls
+
+
+def _coverage(rows: Sequence[Row], scenarios: Sequence[dict[str, Any]], groups: Sequence[Group]) -> dict[str, float]:
+    """Shares of the society that the kept rows come from."""
+    origins = [row["provenance"] for row in rows]
+    lived = {
+        "agents": sum(len(group.members) for group in groups),
+        "groups": len(groups),
+        "scenarios": len(scenarios),
+    }
+    used = {what: len({o[key] for o in origins}) for what, key in _ORIGIN.items()}
+    return {what: round(used[what] / n, 4) if n else 0.0 for what, n in lived.items()}
 
 
 def _told(failures: Sequence[dict[str, Any]]) -> dict[str, int]:

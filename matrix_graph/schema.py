@@ -18,6 +18,11 @@ Row = dict[str, Any]
 """One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there."""
 
 
+def requirement_of(row: Row) -> str:
+    """The name of the requirement that a generated row serves."""
+    return str(row.get("provenance", {}).get("requirement") or row.get("kind", ""))
+
+
 @dataclass(frozen=True)
 class Profile:
     """A person as the user gave them: untrusted text."""

@@ -71,6 +71,15 @@ def prose(rng: random.Random, sentences: int = 2) -> str:
     return " ".join([*told, f"How should I plan for the {rng.choice(_THINGS)} if {clause()}?"])
 
 
+def code(rng: random.Random) -> str:
+    """A solution and its tests, as two blocks of Python."""
+    thing, a, b = rng.choice(_THINGS), rng.randint(2, 99), rng.randint(2, 99)
+    name = f"{rng.choice(_VERBS)}_{thing}_{a}_{b}"
+    solution = f'def {name}(count: int) -> int:\n    """The cost of so many {thing}s."""\n    return count * {a} + {b}'
+    tests = "\n".join(f"assert {name}({n}) == {n * a + b}" for n in range(4))
+    return f"```python\n{solution}\n```\n\n```python\n{tests}\n```"
+
+
 def instance(schema: dict[str, Any], rng: random.Random) -> Any:
     """A random value that fits a JSON schema (the keywords that pydantic writes for plain models)."""
     if "enum" in schema:
@@ -93,7 +102,16 @@ def instance(schema: dict[str, Any], rng: random.Random) -> Any:
 def answer_to(messages: Sequence[dict[str, Any]], schema: dict[str, Any] | None = None) -> str:
     """The answer to a request, fixed by its content."""
     rng = _seeded(json.dumps([messages, schema], sort_keys=True))
-    return json.dumps(instance(schema, rng)) if schema else prose(rng)
+    if schema:
+        return json.dumps(instance(schema, rng))
+    asked = f"{messages[0]['content']} {messages[-1]['content']}"
+    if "```python" in asked:
+        return code(rng)
+    if "<think>" in asked:
+        return f"<think>\n{prose(rng, 3)}\n</think>\n\n{prose(rng)}"
+    if "===" in asked:
+        return f"{prose(rng)}\n===\n{prose(rng)}"
+    return prose(rng)
 
 
 def vector_of(text: str) -> list[float]:

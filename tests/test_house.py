@@ -26,7 +26,7 @@ BELOW: dict[str, set[str]] = {
     "config": BASE | {"llm", "context", "generation"},
 }
 BELOW["process"] = BASE
-BELOW["estimates"] = BASE | {"llm", "society", "config"}
+BELOW["estimates"] = BASE | {"llm", "society", "generation", "config"}
 BELOW["folder"] = BASE | {"memory", "society", "export", "config"}
 BELOW["runner"] = set(BELOW)
 BELOW["workbench"] = BELOW["runner"] | {"runner"}

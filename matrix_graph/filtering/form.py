@@ -54,6 +54,8 @@ class Form:
             return Drop(row["id"], "prompt too short", words, self.min_prompt_words)
         if words > self.max_prompt_words:
             return Drop(row["id"], "prompt too long", words, self.max_prompt_words)
+        if broken := _broken_turns(row):
+            return Drop(row["id"], "turns do not alternate", broken, "user and assistant in turn, all with text")
         if not _ASKING.search(prompt) and not _IMPERATIVE.search(prompt):
             return Drop(row["id"], "no request", prompt[:80], "a question or a task")
         if found := _RESIDUE.search(prompt):
@@ -68,3 +70,17 @@ class Form:
         if len(set(answers.values())) < len(answers):
             return Drop(row["id"], "identical answers", 1.0, "chosen and rejected differ")
         return None
+
+
+def _broken_turns(row: Row) -> str:
+    turns = row.get("messages")
+    if not isinstance(turns, list):
+        return ""
+    talk = [turn for turn in turns if turn.get("role") != "system"]
+    if len(talk) <= 2:
+        return ""
+    wanted = ["user", "assistant"] * (len(talk) // 2 + 1)
+    if [turn.get("role") for turn in talk] != wanted[: len(talk)] or len(talk) % 2 or talk != turns[-len(talk) :]:
+        return " ".join(str(turn.get("role")) for turn in turns)
+    empty = [n for n, turn in enumerate(talk) if not str(turn.get("content") or "").strip()]
+    return f"turn {empty[0] + 1} is empty" if empty else ""

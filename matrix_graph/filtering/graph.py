@@ -1,6 +1,6 @@
 """The filter as a graph: one node a step, in a line; what a step drops goes no further.
 
-form → exact_duplicates → near_duplicates → contamination
+form → code → exact_duplicates → near_duplicates → contamination
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from langgraph.runtime import Runtime
 
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
+from matrix_graph.filtering.code import TestsPass
 from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
 from matrix_graph.filtering.form import Form
 from matrix_graph.filtering.step import Step
@@ -44,7 +45,7 @@ class FilterOutput(TypedDict):
     rejections: list[Rejection]
 
 
-DEFAULT_STEPS: tuple[Step, ...] = (Form(), ExactDuplicates(), NearDuplicates())
+DEFAULT_STEPS: tuple[Step, ...] = (Form(), TestsPass(), ExactDuplicates(), NearDuplicates())
 
 
 def create_filter(steps: Sequence[Step] = DEFAULT_STEPS) -> StateGraph[FilterState, Context, FilterInput, FilterOutput]:

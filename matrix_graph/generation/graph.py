@@ -12,7 +12,7 @@ from langgraph.runtime import Runtime
 
 from matrix_graph.context import Context, Resources, opened
 from matrix_graph.errors import CallFailed
-from matrix_graph.generation.requirements import Requirement, read_requirements
+from matrix_graph.generation.requirements import read_requirements
 from matrix_graph.generation.retrieval import Source, ordered_sources
 from matrix_graph.generation.synthesis import synthesise
 from matrix_graph.llm.settled import settled
@@ -25,7 +25,7 @@ class GeneratorInput(TypedDict, total=False):
     Attributes:
         requirements: Fields of `Requirement`.
         scenarios: The user's own scenarios; those of the run's store if absent.
-        taken: Per kind, how many sources earlier batches used.
+        taken: Per requirement, how many sources earlier batches used.
     """
 
     requirements: list[dict[str, Any]]
@@ -34,7 +34,7 @@ class GeneratorInput(TypedDict, total=False):
 
 
 class GeneratorState(GeneratorInput, total=False):
-    """The generator within a batch. `sources`: kind, scenario id, agent, turn."""
+    """The generator within a batch. `sources`: requirement, scenario id, agent, turn."""
 
     sources: list[tuple[str, str, str, int]]
     rows: list[Row]
@@ -72,22 +72,22 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
     picked: list[tuple[str, str, str, int]] = []
     for requirement in read_requirements(state["requirements"]):
         sources = await ordered_sources(scenarios, requirement.domain, res.embedder, runtime.context.seed)
-        first = taken.get(requirement.kind, 0)
+        first = taken.get(requirement.id, 0)
         batch = sources[first : first + requirement.count]
-        picked += [(requirement.kind, s.scenario["id"], s.agent, s.turn) for s in batch]
-        taken[requirement.kind] = first + len(batch)
+        picked += [(requirement.id, s.scenario["id"], s.agent, s.turn) for s in batch]
+        taken[requirement.id] = first + len(batch)
     return {"sources": picked, "taken": taken}
 
 
 async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[str, Any]:
     res = await opened(runtime.context)
     scenarios = {s["id"]: s for s in await _scenarios(state, res, runtime)}
-    requirements: dict[str, Requirement] = {r.kind: r for r in read_requirements(state["requirements"])}
+    requirements = {r.id: r for r in read_requirements(state["requirements"])}
 
-    async def one(kind: str, scenario: str, agent: str, turn: int) -> Row | Failure:
+    async def one(wanted: str, scenario: str, agent: str, turn: int) -> Row | Failure:
         source = Source(scenarios[scenario], agent, turn)
         try:
-            row = await synthesise(source, requirements[kind], res)
+            row = await synthesise(source, requirements[wanted], res)
         except CallFailed as error:
             return Failure(stage="generate", who=error.slot, reason=error.reason)
         runtime.stream_writer({"stage": "generate", "event": "row", "id": row["id"]})

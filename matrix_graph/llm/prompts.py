@@ -13,6 +13,7 @@ from string import Template
 
 from matrix_graph.errors import InputError
 
+_ASKED = "style category complexity domain language"
 VARIABLES: dict[str, frozenset[str]] = {
     name: frozenset(variables.split())
     for name, variables in {
@@ -26,9 +27,11 @@ VARIABLES: dict[str, frozenset[str]] = {
         "exchange": "scenario candidates candidate_names",
         "summarise": "scenario",
         "instruct": "name description personality goal actions",
-        "instruct_sft": "style",
-        "instruct_dpo": "style",
-        "respond": "",
+        **{f"instruct_{kind}": _ASKED for kind in ("sft", "dpo", "reason", "code", "safe", "mt")},
+        "single": _ASKED,
+        "follow_up": f"{_ASKED} conversation",
+        **{f"respond{suffix}": "language" for suffix in ("", "_reason", "_code", "_safe")},
+        "rate": "request answer",
         "consolidate": "memories",
     }.items()
 }

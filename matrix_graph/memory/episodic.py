@@ -225,6 +225,8 @@ class EpisodicMemory:
     async def _tidy(self, branch: str, agent: str, now: int) -> None:
         """Consolidate the older half of a lane that is too long; what is replaced stays in the store."""
         lane = self._lanes[branch, agent]
+        if len(lane) <= self._limit:
+            return
         live = [m for m in lane if m.step <= now and (m.replaced_at is None or m.replaced_at > now)]
         live.sort(key=lambda m: (m.step, m.number))
         if len(live) <= self._limit or self._consolidate is None:

@@ -169,8 +169,9 @@ def _report(result: RunResult) -> None:
     table = Table(show_header=False, box=None)
     for name in ("agents", "groups", "scenarios", "actions", "messages"):
         table.add_row(name, str(counts[name]))
-    for kind, kept in counts["kept"].items():
-        table.add_row(f"{kind} rows kept", f"{kept} of {summary['config']['rows']}")
+    for name, kept in counts["kept"].items():
+        table.add_row(f"{name} rows kept", f"{kept:,} of {counts['wanted'][name]:,}")
+    table.add_row("from", ", ".join(f"{share:.0%} of the {what}" for what, share in counts["coverage"].items()))
     for rule, n in counts["rejected"].items():
         table.add_row("dropped", f"{n} × {rule}")
     if counts["turns"] > counts["actions"]:

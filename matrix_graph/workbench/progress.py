@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from matrix_graph.config import RunConfig
+from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.budget import Budget
 
 _BAD_ROWS = 5
@@ -30,6 +31,7 @@ class RunProgress:
         self._counts = {"actions": 0, "kept": 0, "dropped": 0, "generated": 0}
         self._budget: Budget | None = None
         self._config: RunConfig | None = None
+        self._wanted: list[Requirement] = []
 
     def __enter__(self) -> RunProgress:
         self._progress.start()
@@ -43,13 +45,14 @@ class RunProgress:
         stage, what = event.get("stage"), event.get("event")
         if stage == "start":
             self._budget, self._config = event["budget"], event["config"]
+            self._wanted = event["config"].wanted()
             for bad in event["bad_rows"][:_BAD_ROWS]:
                 self._progress.console.print(f"Skipped profile row {bad.row}: {bad.reason}", markup=False)
             if len(event["bad_rows"]) > _BAD_ROWS:
                 self._progress.console.print(f"Skipped {len(event['bad_rows']) - _BAD_ROWS} more profile rows.")
         if self._config is None:
             return
-        rows = self._config.rows * len(self._config.kind)
+        rows = sum(wanted.count for wanted in self._wanted)
         if stage == "personas":
             self._show("personas", event["total"], completed=event["done"])
         elif stage == "society":

@@ -7,7 +7,7 @@ from langgraph.store.memory import InMemoryStore
 
 from matrix_graph.generation.graph import create_generator
 from matrix_graph.generation.retrieval import PASSES, ordered_sources
-from matrix_graph.generation.synthesis import cleaned
+from matrix_graph.generation.writer import cleaned
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.structured import Malformed
 from matrix_graph.schema import Action, Scenario

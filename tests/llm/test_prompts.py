@@ -49,7 +49,7 @@ def test_a_folder_overrides_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "told"),
     [
-        ("respond", "# system\nHello $nobody", r"uses \$nobody; it receives: none"),
+        ("respond", "# system\nHello $nobody", r"uses \$nobody; it receives: language"),
         ("respond", "Hello", "needs a line '# system'"),
         ("respond", "# user\nIt costs 5$", "starts no variable"),
         ("answer", "# user\nHello", "No prompt is called answer"),

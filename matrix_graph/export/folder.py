@@ -1,0 +1,104 @@
+"""Export: a run's data set in a trainer's layout, with the list of what did not fit and a recipe to begin with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
+from matrix_graph.export.formats import VIEWS, Unfit, View
+from matrix_graph.export.recipes import dataset_info, recipes
+
+PREFERENCE = "dpo"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote: rows by file, and the rows that the layout cannot hold."""
+
+    folder: Path
+    rows: dict[str, int]
+    refused: list[dict[str, str]]
+
+
+def export(run: Path, target: str, out: Path | None = None) -> Exported:
+    """Write the data set in `run` for `target` into `out` (by default `run/export/target`).
+
+    Args:
+        target: One of `VIEWS`.
+
+    Raises:
+        InputError: no such target, no data set, or a package that the target needs is missing.
+    """
+    if target not in VIEWS:
+        raise InputError(f"There is no export for {target!r}; there are {', '.join(VIEWS)}.")
+    sources = sorted((run / "dataset").glob("*.jsonl"))
+    if not sources:
+        raise InputError(f"{run} holds no data set; make one with: matrix-graph run --out {run}")
+    out = out or run / "export" / target
+    rows: dict[str, int] = {}
+    sorts: dict[str, str] = {}
+    refused: list[dict[str, str]] = []
+    for source in sources:
+        given = read_json_lines(source)
+        parts: dict[str, list[View]] = {}
+        for row in given:
+            try:
+                view = VIEWS[target](row)
+            except Unfit as error:
+                refused.append({"id": row["id"], "file": source.name, "reason": str(error)})
+                continue
+            parts.setdefault(_file_of(source, target, view), []).append(view)
+        for name, views in parts.items():
+            _write(out / name, views, target)
+            rows[name] = len(views)
+            sorts[name] = PREFERENCE if "chosen" in views[0] else "sft"
+    for name, text in recipes(target, sorts).items():
+        write_text(out / name, text)
+    if target == "llama-factory":
+        write_text(out / "dataset_info.json", json.dumps(dataset_info(sorts), indent=2) + "\n")
+    if target == "hf":
+        rows |= _hub(run, out)
+    write_json_lines(out / "refused.jsonl", refused)
+    return Exported(out, rows, refused)
+
+
+def _file_of(source: Path, target: str, view: View) -> str:
+    if target == "verl":
+        return f"{source.stem}-rl.parquet" if "reward_model" in view else f"{source.stem}.parquet"
+    return f"data/{source.name}" if target == "hf" else source.name
+
+
+def _write(path: Path, views: Sequence[View], target: str) -> None:
+    if target != "verl":
+        write_json_lines(path, views)
+        return
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError("verl reads Parquet: pip install 'matrix-graph[export]'") from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(views)), path)
+
+
+def _hub(run: Path, out: Path) -> dict[str, int]:
+    """The folder of a Hugging Face data set: card, dropped rows, checksums."""
+    rejected = read_json_lines(run / "rejected.jsonl")
+    write_json_lines(out / "rejected.jsonl", rejected)
+    card = (run / "README.md").read_text("utf-8") if (run / "README.md").is_file() else "# Data set\n"
+    write_text(out / "README.md", card.replace("data_files: dataset/", "data_files: data/"))
+    summary: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))
+    write_text(out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    sums = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}"
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.name not in ("SHA256SUMS", "refused.jsonl")
+    ]
+    write_text(out / "SHA256SUMS", "\n".join(sums) + "\n")
+    return {"rejected.jsonl": len(rejected)}

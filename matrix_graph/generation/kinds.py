@@ -1,0 +1,153 @@
+"""The six kinds of rows: what is asked of the models for each, and the columns that come of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+from matrix_graph.generation.requirements import KindName
+from matrix_graph.generation.writer import Turn, Writer, cleaned, turn
+from matrix_graph.llm.settled import settled
+from matrix_graph.llm.structured import Malformed
+
+Columns = dict[str, Any]
+_THINKING = re.compile(r"\A\s*<think>\s*(.+?)\s*</think>\s*(.+)\Z", re.S)
+_BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.S | re.M)
+_PARTED = re.compile(r"^[ \t]*={3,}[ \t]*$", re.M)
+_SATISFIED = re.compile(r"\W*SATISFIED\W*")
+
+
+class Rating(BaseModel):
+    """How good an answer is, from 1 to 10, with the reason first."""
+
+    reason: str = Field(max_length=120)
+    score: int = Field(ge=1, le=10)
+
+
+async def _sft(writer: Writer) -> Columns:
+    if writer.requirement.single_call:
+        request, response = _parted(await writer.whole(_has_parts))
+    else:
+        request = await writer.request()
+        response = await writer.answer("response", [turn("user", request)])
+    return {"messages": [*writer.opening(), turn("user", request), turn("assistant", response)]}
+
+
+async def _dpo(writer: Writer) -> Columns:
+    asked = turn("user", await writer.request())
+    prompt = [*writer.opening(), asked]
+    if not writer.requirement.best_of:
+        chosen = await writer.answer("response", [asked])
+        rejected = await writer.answer("rejected", prompt, student=True)
+        return _pair(prompt, chosen, rejected)
+    answers = await settled([writer.answer(f"answer-{n}", [asked]) for n in range(writer.requirement.best_of)])
+    ratings = await settled(
+        [writer.judged(f"rating-{n}", Rating, request=asked["content"], answer=a) for n, a in enumerate(answers)]
+    )
+    order = sorted(range(len(answers)), key=lambda n: (-ratings[n].score, n))
+    scores = {"chosen_score": ratings[order[0]].score, "rejected_score": ratings[order[-1]].score}
+    return _pair(prompt, answers[order[0]], answers[order[-1]]) | scores
+
+
+async def _reason(writer: Writer) -> Columns:
+    request = await writer.request()
+    text = await writer.answer(
+        "response", [turn("user", request)], prompt="respond_reason", check=_thought(*writer.requirement.thinking)
+    )
+    found = _THINKING.match(text)
+    assert found
+    thinking, answer = found.group(1), found.group(2).strip()
+    content = f"<think>\n{thinking}\n</think>\n\n{answer}"
+    messages = [*writer.opening(), turn("user", request), turn("assistant", content)]
+    return {"messages": messages, "thinking": thinking, "answer": answer}
+
+
+async def _code(writer: Writer) -> Columns:
+    request = await writer.request()
+    text = await writer.answer("response", [turn("user", request)], prompt="respond_code", check=_has_code)
+    solution, tests = _BLOCK.findall(text)[:2]
+    answer = f"```python\n{solution.strip()}\n```"
+    messages = [*writer.opening(), turn("user", request), turn("assistant", answer)]
+    return {"messages": messages, "solution": solution.strip() + "\n", "tests": tests.strip() + "\n"}
+
+
+async def _safe(writer: Writer) -> Columns:
+    request = await writer.request()
+    response = await writer.answer("response", [turn("user", request)], prompt="respond_safe")
+    return {"messages": [*writer.opening(), turn("user", request), turn("assistant", response)], "safety": True}
+
+
+async def _mt(writer: Writer) -> Columns:
+    turns: list[Turn] = [turn("user", await writer.request())]
+    satisfied = False
+    while not satisfied:
+        turns.append(turn("assistant", await writer.answer(f"response-{len(turns) // 2}", turns)))
+        if len(turns) // 2 >= writer.requirement.turns:
+            break
+        said = await writer.follow_up(turns, _goes_on(first=len(turns) == 2, turns=turns))
+        satisfied = bool(_SATISFIED.fullmatch(said))
+        if not satisfied:
+            turns.append(turn("user", said))
+    return {"messages": [*writer.opening(), *turns]}
+
+
+COLUMNS: Mapping[KindName, Callable[[Writer], Awaitable[Columns]]] = {
+    "sft": _sft,
+    "dpo": _dpo,
+    "reason": _reason,
+    "code": _code,
+    "safe": _safe,
+    "mt": _mt,
+}
+
+
+def _pair(prompt: list[Turn], chosen: str, rejected: str) -> Columns:
+    return {"prompt": prompt, "chosen": [turn("assistant", chosen)], "rejected": [turn("assistant", rejected)]}
+
+
+def _parted(text: str) -> tuple[str, str]:
+    parts = [part.strip() for part in _PARTED.split(text, maxsplit=1)]
+    if len(parts) < 2 or not all(parts):
+        raise Malformed("there must be a line of === between the message and the answer, with text on both sides")
+    return cleaned(parts[0]), parts[1]
+
+
+def _has_parts(text: str) -> str:
+    _parted(text)
+    return text
+
+
+def _thought(least: int, most: int) -> Callable[[str], str]:
+    def check(text: str) -> str:
+        found = _THINKING.match(text)
+        if not found:
+            raise Malformed("it must begin with <think>, and the answer must follow </think>")
+        words = len(found.group(1).split())
+        if not least <= words <= most:
+            raise Malformed(f"the thinking must have {least} to {most} words, and had {words}")
+        return text
+
+    return check
+
+
+def _has_code(text: str) -> str:
+    blocks = _BLOCK.findall(text)
+    if len(blocks) < 2 or "assert" not in blocks[1]:
+        raise Malformed("there must be two ```python blocks: the solution, then tests made of assert statements")
+    return text
+
+
+def _goes_on(*, first: bool, turns: list[Turn]) -> Callable[[str], str]:
+    before = {t["content"] for t in turns}
+
+    def check(text: str) -> str:
+        if first and _SATISFIED.fullmatch(text):
+            raise Malformed("they still have something to ask")
+        if text in before:
+            raise Malformed("it was said before")
+        return text
+
+    return check
