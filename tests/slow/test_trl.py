@@ -1,0 +1,128 @@
+"""TRL's own trainers take two steps each on what `export` wrote: `make test-slow`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl", reason="make test-slow installs TRL and a CPU build of PyTorch")
+
+import torch
+from datasets import Dataset, load_dataset
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from matrix_graph.config import RunConfig
+from matrix_graph.export.folder import export
+from matrix_graph.filtering.sandbox import run_code
+from matrix_graph.generation.requirements import KINDS
+from matrix_graph.runner import run
+from matrix_graph.testing import FakeServer
+
+pytestmark = pytest.mark.filterwarnings("default")
+
+TEMPLATE = (
+    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<eos>{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("run")
+    with FakeServer() as server:
+        small = {"agents": 8, "scenarios": 4, "rows": 8, "model": "openai:fake", "embeddings": "openai:fake"}
+        assert run(RunConfig.model_validate(small | {"kind": KINDS, "base_url": server.url, "out": out})).complete
+    return out
+
+
+@pytest.fixture
+def tokenizer() -> PreTrainedTokenizerFast:
+    letters = {chr(n): n for n in range(128)} | {"<eos>": 128, "<pad>": 129, "<unk>": 130}
+    plain = Tokenizer(models.WordLevel(letters, unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=plain, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>", chat_template=TEMPLATE
+    )
+    fast.padding_side = "left"
+    return fast
+
+
+def _model() -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=131,
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=4096,
+            eos_token_id=128,
+            pad_token_id=129,
+        )
+    )
+
+
+def _rows(folder: Path, target: str, name: str, tmp_path: Path) -> Dataset:
+    export(folder, target, tmp_path / target)
+    found = load_dataset("json", data_files=str(tmp_path / target / f"{name}.jsonl"), split="train")
+    assert isinstance(found, Dataset)
+    return found
+
+
+def _options(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "output_dir": str(tmp_path / "out"),
+        "max_steps": 2,
+        "per_device_train_batch_size": 2,
+        "report_to": "none",
+        "use_cpu": True,
+        "bf16": False,
+        "save_strategy": "no",
+        "logging_steps": 1,
+    }
+
+
+def _stepped(trainer: Any) -> None:
+    trainer.train()
+    assert trainer.state.global_step == 2
+    assert all(torch.isfinite(parameter).all() for parameter in trainer.model.parameters())
+
+
+@pytest.mark.parametrize("kind", ["sft", "reason", "code", "safe", "mt"])
+def test_sft(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, kind: str) -> None:
+    from trl import SFTConfig, SFTTrainer
+
+    rows = _rows(folder, "trl", kind, tmp_path)
+    config = SFTConfig(**_options(tmp_path), max_length=512)
+    _stepped(SFTTrainer(_model(), args=config, train_dataset=rows, processing_class=tokenizer))
+
+
+def test_dpo(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    from trl import DPOConfig, DPOTrainer
+
+    rows = _rows(folder, "trl", "dpo", tmp_path)
+    config = DPOConfig(**_options(tmp_path), max_length=512, beta=0.1)
+    _stepped(DPOTrainer(_model(), args=config, train_dataset=rows, processing_class=tokenizer))
+
+
+def test_grpo_with_the_tests_as_its_reward(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    from trl import GRPOConfig, GRPOTrainer
+
+    seen: list[str] = []
+
+    def passes(completions: list[Any], tests: list[str], **_: Any) -> list[float]:
+        seen.extend(tests)
+        return [float(not run_code(f"{c[0]['content']}\n{t}")) for c, t in zip(completions, tests, strict=True)]
+
+    rows = _rows(folder, "grpo", "code", tmp_path)
+    options = _options(tmp_path) | {"num_generations": 2, "max_completion_length": 8}
+    trainer = GRPOTrainer(
+        _model(), reward_funcs=passes, args=GRPOConfig(**options), train_dataset=rows, processing_class=tokenizer
+    )
+    _stepped(trainer)
+    assert seen
+    assert all("assert" in tests for tests in seen)
