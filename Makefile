@@ -14,11 +14,12 @@ test: .venv/dev
 	LANGGRAPH_STRICT_MSGPACK=true $(BIN)/python -m pytest -q -m "not local" tests/society tests/generation tests/test_runner.py -k "not sigkill and not 200"
 
 test-slow: .venv/slow
-	$(BIN)/python -m pytest -q tests/slow
+	$(BIN)/python -m pytest -q --override-ini addopts=-ra tests/slow
 
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.society
+	$(BIN)/python -m tests.bench.rows
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

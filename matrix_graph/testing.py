@@ -175,6 +175,7 @@ class Faults:
     Attributes:
         error, throttle: HTTP 500, and HTTP 429 with `retry_after` seconds.
         malformed, truncated: Answers that are not what was asked for, or cut off (`finish_reason: length`).
+        broken: HTTP 500 for this share of the requests, by their content: however often they are sent again.
         latency, sigma: Median seconds and the lognormal's sigma.
     """
 
@@ -183,6 +184,7 @@ class Faults:
     retry_after: float = 1.0
     malformed: float = 0.0
     truncated: float = 0.0
+    broken: float = 0.0
     latency: float = 0.0
     sigma: float = 0.0
     seed: int = 0
@@ -264,7 +266,7 @@ class FakeServer:
             if faults.latency:
                 await asyncio.sleep(faults.latency * rng.lognormvariate(0.0, faults.sigma))
             draw = rng.random()
-            if draw < faults.error:
+            if draw < faults.error or _unlucky(body, faults.broken):
                 self.requests["error"] += 1
                 return web.json_response({"error": {"message": "the server had an error"}}, status=500)
             if draw < faults.error + faults.throttle:
@@ -309,6 +311,10 @@ class FakeServer:
         rows = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(data)]
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
         return web.json_response({"object": "list", "data": rows, "model": body["model"], "usage": usage})
+
+
+def _unlucky(body: dict[str, Any], share: float) -> bool:
+    return share > 0 and _seeded(json.dumps(body["messages"])).random() < share
 
 
 def _result(text: str) -> ChatResult:

@@ -174,6 +174,28 @@ async def test_malformed_and_cut_answers_never_reach_the_data(server: FakeServer
         assert row["messages"][1]["content"].endswith("?"), "every whole answer of the fake ends so"
 
 
+async def test_what_always_fails_is_made_good_from_other_sources(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = Faults(broken=0.05, malformed=0.02, truncated=0.02)
+    result = await arun(config(server, tmp_path, agents=12, scenarios=8, rows=40, kind="sft,mt"))
+    assert result.complete
+    assert {len(result.rows(kind)) for kind in ("sft", "mt")} == {40}
+    assert any("HTTP 500" in told or "error" in told for told in result.summary["counts"]["failed"])
+    for row in [*result.rows("sft"), *result.rows("mt")]:
+        assert all(m["content"].endswith("?") for m in row["messages"]), "every whole answer of the fake ends so"
+
+
+async def test_what_the_society_cannot_give_is_a_shortfall_with_the_table(server: FakeServer, tmp_path: Path) -> None:
+    result = await arun(config(server, tmp_path, agents=2, scenarios=1, rows=500, kind="sft,code"))
+    assert not result.complete
+    assert result.summary["ended"] == "exhausted: no source is left for sft, code"
+    counts = result.summary["counts"]
+    assert 0 < counts["kept"]["sft"] < 500
+    assert counts["generated"]["sft"] == counts["kept"]["sft"] + sum(
+        r["rule"] is not None and r["kind"] == "sft" for r in read_json_lines(result.out / "rejected.jsonl")
+    )
+    assert counts["coverage"] == {"agents": 1.0, "groups": 1.0, "scenarios": 1.0}
+
+
 async def test_200_agents_without_an_error_or_a_warning(server: FakeServer, tmp_path: Path) -> None:
     result = await arun(config(server, tmp_path, agents=200, scenarios=40, rows=60, concurrency=32))
     assert result.complete

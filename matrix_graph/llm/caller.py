@@ -29,6 +29,8 @@ from matrix_graph.llm.structured import Malformed
 ATTEMPTS = 4
 LONGEST_WAIT = 60.0
 FAILED = "failed"
+_PROBES, _PROBE_SECONDS = 2, 8.0
+"""What a provider is given to show that it answers at all."""
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -203,6 +205,23 @@ class Caller:
         await self._line.journal.record(entry)
         return entry
 
+    async def _answers_anything(self) -> bool:
+        """Whether a call of a few words gets through, where those that were made lately all failed."""
+        for _ in range(_PROBES):
+            if self._line.halted:
+                return False
+            self._line.budget.start()
+            # Other words each time: some servers fail by what is asked.
+            words = f"Answer with the word: ready ({random.randrange(10**6)})"
+            try:
+                async with asyncio.timeout(min(self._timeout, _PROBE_SECONDS)):
+                    await self.model.ainvoke([{"role": "user", "content": words}])
+            except Exception:  # noqa: BLE001 (whatever it is, this did not get through)
+                continue
+            self._line.last_success = time.monotonic()
+            return True
+        return False
+
     async def _send(
         self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int, spent: _Spent
     ) -> AIMessage:
@@ -234,7 +253,7 @@ class Caller:
                     spent.seconds += time.monotonic() - begun
             if attempt < ATTEMPTS:
                 await asyncio.sleep(min(wait, LONGEST_WAIT))
-        if line.last_success < first_error:
+        if line.last_success < first_error and not await self._answers_anything():
             raise ProviderDown(f"{self.name} answers nobody: {problem} ({ATTEMPTS} attempts)")
         raise CallFailed(slot, problem, ATTEMPTS)
 

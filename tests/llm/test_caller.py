@@ -184,6 +184,20 @@ async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(se
     await close(ctx)
 
 
+async def test_a_request_that_always_fails_is_no_outage(server: FakeServer) -> None:
+    server.faults = Faults(broken=0.3)
+    ctx = _at(server, concurrency=1)
+    res = await opened(ctx)
+    kinds = set()
+    for n in range(7):
+        (answer,) = await asyncio.gather(
+            res.model.text(f"t/{n}", [{"role": "user", "content": f"{n}"}]), return_exceptions=True
+        )
+        kinds.add(type(answer).__name__)
+    assert kinds == {"Answer", "CallFailed"}
+    await close(ctx)
+
+
 async def test_a_cancelled_call_still_reaches_the_journal(server: FakeServer, tmp_path: Path) -> None:
     server.faults = Faults(latency=0.3)
     ctx = _at(server, journal=tmp_path / "j.sqlite")

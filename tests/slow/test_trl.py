@@ -50,20 +50,21 @@ def tokenizer() -> PreTrainedTokenizerFast:
     return fast
 
 
-def _model() -> LlamaForCausalLM:
+def _model(tmp_path: Path) -> LlamaForCausalLM:
+    """A tiny model with random weights, loaded from a folder: DPO loads its reference from there again."""
     torch.manual_seed(0)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=131,
-            hidden_size=16,
-            intermediate_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=4096,
-            eos_token_id=128,
-            pad_token_id=129,
-        )
+    config = LlamaConfig(
+        vocab_size=131,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=4096,
+        eos_token_id=128,
+        pad_token_id=129,
     )
+    LlamaForCausalLM(config).save_pretrained(tmp_path / "model")
+    return LlamaForCausalLM.from_pretrained(tmp_path / "model")
 
 
 def _rows(folder: Path, target: str, name: str, tmp_path: Path) -> Dataset:
@@ -98,7 +99,7 @@ def test_sft(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, k
 
     rows = _rows(folder, "trl", kind, tmp_path)
     config = SFTConfig(**_options(tmp_path), max_length=512)
-    _stepped(SFTTrainer(_model(), args=config, train_dataset=rows, processing_class=tokenizer))
+    _stepped(SFTTrainer(_model(tmp_path), args=config, train_dataset=rows, processing_class=tokenizer))
 
 
 def test_dpo(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -106,7 +107,7 @@ def test_dpo(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -
 
     rows = _rows(folder, "trl", "dpo", tmp_path)
     config = DPOConfig(**_options(tmp_path), max_length=512, beta=0.1)
-    _stepped(DPOTrainer(_model(), args=config, train_dataset=rows, processing_class=tokenizer))
+    _stepped(DPOTrainer(_model(tmp_path), args=config, train_dataset=rows, processing_class=tokenizer))
 
 
 def test_grpo_with_the_tests_as_its_reward(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -121,7 +122,11 @@ def test_grpo_with_the_tests_as_its_reward(folder: Path, tmp_path: Path, tokeniz
     rows = _rows(folder, "grpo", "code", tmp_path)
     options = _options(tmp_path) | {"num_generations": 2, "max_completion_length": 8}
     trainer = GRPOTrainer(
-        _model(), reward_funcs=passes, args=GRPOConfig(**options), train_dataset=rows, processing_class=tokenizer
+        _model(tmp_path),
+        reward_funcs=passes,
+        args=GRPOConfig(**options),
+        train_dataset=rows,
+        processing_class=tokenizer,
     )
     _stepped(trainer)
     assert seen
