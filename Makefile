@@ -14,7 +14,7 @@ test: .venv/dev
 	LANGGRAPH_STRICT_MSGPACK=true $(BIN)/python -m pytest -q -m "not local" tests/society tests/generation tests/test_runner.py -k "not sigkill and not 200"
 
 test-slow: .venv/slow
-	$(BIN)/python -m pytest -q --override-ini addopts=-ra tests/slow
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q --override-ini addopts=-ra tests/slow
 
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.memory
