@@ -71,8 +71,9 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
     taken = dict(state.get("taken", {}))
     picked: list[tuple[str, str, str, int]] = []
     for requirement in read_requirements(state["requirements"]):
-        sources = await ordered_sources(scenarios, requirement.domain, res.embedder, runtime.context.seed)
         first = taken.get(requirement.id, 0)
+        need = first + requirement.count
+        sources = await ordered_sources(scenarios, requirement.domain, res.embedder, runtime.context.seed, need)
         batch = sources[first : first + requirement.count]
         picked += [(requirement.id, s.scenario["id"], s.agent, s.turn) for s in batch]
         taken[requirement.id] = first + len(batch)

@@ -16,6 +16,8 @@ PASSES = 4
 """How often one agent of one scenario may be asked, each time in another style, before the source is exhausted."""
 DIVERSITY = 0.3
 """Weight of the similarity to what was picked already (maximal marginal relevance, Carbonell and Goldstein 1998)."""
+REPEAT = 0.02
+"""What each earlier pick of the same agent, and of the same scenario, takes off a source's score."""
 
 
 class Source(NamedTuple):
@@ -31,23 +33,31 @@ class Source(NamedTuple):
 
 
 async def ordered_sources(
-    scenarios: Sequence[Scenario], domain: str | None, embedder: Embedder, seed: int
+    scenarios: Sequence[Scenario], domain: str | None, embedder: Embedder, seed: int, need: int | None = None
 ) -> list[Source]:
-    """All sources, best first: by relevance to `domain` with a diversity term, or evenly over agents if None."""
+    """Sources, best first: by relevance to `domain` with a diversity term, or evenly over agents if None.
+
+    All of them, or at least the first `need`; these are the same whatever `need` is.
+    """
     shuffled = random.Random(seed).sample(list(scenarios), len(scenarios))
-    if domain and shuffled:
-        vectors = await embedder.embed([scenario_text(s) for s in shuffled])
-        query = (await embedder.embed([domain]))[0]
-        shuffled = [shuffled[i] for i in _marginal_relevance(vectors, vectors @ query)]
     sources = [Source(s, agent, 0) for s in shuffled for agent in s["agents"]]
-    if not domain:
+    if domain and sources:
+        vectors = await embedder.embed([source_text(source) for source in sources])
+        query = (await embedder.embed([domain]))[0]
+        wanted = min(need or len(sources), len(sources))
+        sources = [sources[i] for i in _marginal_relevance(sources, vectors, vectors @ query, wanted)]
+        if need and len(sources) >= need:
+            return sources
+    elif sources:
         sources = _evenly(sources)
     return [Source(s.scenario, s.agent, turn) for turn in range(PASSES) for s in sources]
 
 
-def scenario_text(scenario: Scenario) -> str:
-    """What a scenario is compared by."""
-    return scenario["summary"] or " ".join(action["text"] for action in scenario["actions"])
+def source_text(source: Source) -> str:
+    """What a source is compared by: who the person is, and what they did."""
+    person = source.scenario.get("people", {}).get(source.agent)
+    did = [action["text"] for action in source.scenario["actions"] if action["agent"] == source.agent]
+    return " ".join([person["description"] if person else "", *did, source.scenario["summary"]]).strip()
 
 
 def _evenly(sources: Sequence[Source]) -> list[Source]:
@@ -59,14 +69,20 @@ def _evenly(sources: Sequence[Source]) -> list[Source]:
     return [sources[position] for _, position in sorted(rank)]
 
 
-def _marginal_relevance(vectors: NDArray[np.float32], relevance: NDArray[np.float32]) -> list[int]:
-    left = np.ones(len(vectors), dtype=bool)
-    nearest = np.zeros(len(vectors), dtype=np.float32)
+def _marginal_relevance(
+    sources: Sequence[Source], vectors: NDArray[np.float32], relevance: NDArray[np.float32], wanted: int
+) -> list[int]:
+    agents = np.asarray([source.agent for source in sources])
+    origins = np.asarray([source.scenario["id"] for source in sources])
+    left = np.ones(len(sources), dtype=bool)
+    nearest = np.zeros(len(sources), dtype=np.float32)
+    repeats = np.zeros(len(sources), dtype=np.float32)
     order: list[int] = []
-    for _ in range(len(vectors)):
-        score = np.where(left, (1 - DIVERSITY) * relevance - DIVERSITY * nearest, -np.inf)
-        best = int(score.argmax())
+    for _ in range(wanted):
+        score = (1 - DIVERSITY) * relevance - DIVERSITY * nearest - REPEAT * repeats
+        best = int(np.where(left, score, -np.inf).argmax())
         order.append(best)
         left[best] = False
         nearest = np.maximum(nearest, vectors @ vectors[best])
+        repeats += (agents == agents[best]) + (origins == origins[best])
     return order

@@ -109,3 +109,28 @@ def test_an_instruction_is_freed_of_labels_and_quotes(text: str, clean: str) -> 
 def test_an_instruction_of_nothing_is_malformed() -> None:
     with pytest.raises(Malformed):
         cleaned('user:  ""')
+
+
+def _many(agents: int, rounds: int) -> list[Scenario]:
+    people = [f"agent{n}" for n in range(agents)]
+    return [
+        _scenario(r * 100 + g, people[g * 5 : g * 5 + 5], f"bread and ovens, day {r}")
+        for r in range(rounds)
+        for g in range(agents // 5)
+    ]
+
+
+async def test_what_comes_first_does_not_depend_on_how_many_are_needed() -> None:
+    scenarios = _many(20, 4)
+    every = await ordered_sources(scenarios, "ovens", Embedder(FakeEmbeddings()), seed=0)
+    assert len(every) == len(set(map(str, every))) == 80 * PASSES
+    for need in (1, 7, 80, 81, 200):
+        some = await ordered_sources(scenarios, "ovens", Embedder(FakeEmbeddings()), seed=0, need=need)
+        assert len(some) >= need
+        assert some[:need] == every[:need]
+
+
+async def test_relevant_sources_are_spread_over_people_and_scenarios() -> None:
+    first = await ordered_sources(_many(20, 4), "ovens", Embedder(FakeEmbeddings()), seed=0, need=20)
+    assert len({source.agent for source in first[:20]}) >= 15
+    assert len({source.scenario["id"] for source in first[:20]}) >= 10
