@@ -37,19 +37,17 @@ async def write_personas(
     """
     res = await opened(context)
 
-    async def one(profile: Profile) -> Persona | CallFailed:
+    async def one(profile: Profile) -> Persona | Failure:
         result = await _write(profile, res)
         on_done(profile)
         return result
 
     results = await settled(map(one, profiles))
     personas = [r for r in results if isinstance(r, Persona)]
-    return personas, [
-        Failure(stage="persona", who=r.slot, reason=r.reason) for r in results if isinstance(r, CallFailed)
-    ]
+    return personas, [r for r in results if not isinstance(r, Persona)]
 
 
-async def _write(profile: Profile, res: Resources) -> Persona | CallFailed:
+async def _write(profile: Profile, res: Resources) -> Persona | Failure:
     messages = res.prompts.render(
         "persona",
         name=profile.name,
@@ -59,6 +57,6 @@ async def _write(profile: Profile, res: Resources) -> Persona | CallFailed:
     try:
         answer = await res.model.parsed(f"persona/{profile.id}", messages, PersonaReply, max_tokens=700)
     except CallFailed as error:
-        return error
+        return Failure(stage="persona", who=error.slot, reason=error.reason)
     reply = answer.value
     return Persona(profile, reply.personality.strip(), reply.life_goal.strip(), tuple(s.strip() for s in reply.plan))
