@@ -97,6 +97,8 @@ class Resources:
         self.student = Caller(student, line, timeout=context.timeout)
         self.budget.prices = _prices(context, {self.model.name, self.student.name})
         self.budget.carry_over(self.journal.totals())
+        self._context = context
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._run = context.run
         self._memory_limit = context.memory_limit
         self._own = [
@@ -106,6 +108,23 @@ class Resources:
         ]
         self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
         self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
+
+    def settle(self) -> None:
+        """Belong to the running event loop: connections and waiting calls of another one are of no use in it."""
+        loop = asyncio.get_running_loop()
+        if self._loop not in (None, loop):
+            context = self._context
+            for caller, spec in ((self.model, context.model), (self.student, context.student or context.model)):
+                if isinstance(spec, str):
+                    caller.model = chat_model(spec, context.base_url, context.temperature)
+            if isinstance(context.embeddings, str):
+                self.embedder.model = embedding_model(context.embeddings, context.base_url)
+            lent = (context.model, context.student, context.embeddings)
+            live = (self.model.model, self.student.model, self.embedder.model)
+            self._own = [model for model in live if not any(model is given for given in lent)]
+            self.embedder.forget()
+            self._line.forget(Limiter(context.concurrency))
+        self._loop = loop
 
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
         """The episodic memory of this run over the graph's store.
@@ -178,10 +197,12 @@ def resources(context: Context | None) -> Resources:
 
 
 async def opened(context: Context | None) -> Resources:
-    """`resources` for coroutines: opening happens in a thread."""
-    if context is not None and (found := _opened.get(context)):
-        return found
-    return await asyncio.to_thread(resources, context)
+    """`resources` for coroutines: opening happens in a thread, and what is open belongs to the running event loop."""
+    found = _opened.get(context) if context is not None else None
+    if found is None:
+        found = await asyncio.to_thread(resources, context)
+    found.settle()
+    return found
 
 
 async def close(context: Context) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import write_text
+from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.memory.table import LOCK, hold, let_go
 from matrix_graph.society.profiles import SHIPPED
 
@@ -20,7 +21,7 @@ FORMAT = 1
 MAY_CHANGE = {"out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
 """Options that a resumed run may be given anew; the others are those of its start."""
 
-_OWN = ("society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "run.json")
+_OWN = ("export", "society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "run.json")
 _DATABASES = ("journal.sqlite", "checkpoints.sqlite")
 
 
@@ -47,8 +48,23 @@ def resumed(config: RunConfig) -> RunConfig:
         raise InputError(
             f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}, which cannot change."
         )
-    fields = before["config"] | {name: value for name, value in given.items() if name in MAY_CHANGE}
+    began = before["config"]
+    if began.get("requirements"):
+        began = {name: value for name, value in began.items() if name not in ("kind", "domain", "max_tokens")}
+    fields = began | {name: value for name, value in given.items() if name in MAY_CHANGE}
     return RunConfig.load(None, fields)
+
+
+def began_with(out: Path) -> list[Requirement]:
+    """The requirements that the run in `out` began with, whatever has become of their file.
+
+    Raises:
+        InputError: no run there.
+    """
+    try:
+        return read_requirements(json.loads((out / "run.json").read_text("utf-8"))["requirements"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{out} holds no run to resume ({error}).") from error
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
@@ -86,8 +102,8 @@ def clear_folder(out: Path) -> None:
         let_go(held)
 
 
-def begin_folder(config: RunConfig) -> dict[str, Any]:
-    """Make the folder with a first run.json, and return what an earlier part of the run used.
+def begin_folder(config: RunConfig, plan: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder with a first run.json that holds `plan`, and return that of the run's beginning.
 
     Raises:
         InputError: the folder cannot be written.
@@ -96,12 +112,8 @@ def begin_folder(config: RunConfig) -> dict[str, Any]:
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            begun = {
-                "config": config.public(),
-                "profiles_digest": profiles_digest(config.profiles),
-                "calls": 0,
-                "seconds": 0.0,
-            }
+            begun: dict[str, Any] = {"config": config.public(), "profiles_digest": profiles_digest(config.profiles)}
+            begun |= {"calls": 0, "seconds": 0.0, **plan}
             write_text(path, json.dumps({"format": FORMAT, **begun, "ended": "running"}))
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except OSError as error:

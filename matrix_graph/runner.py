@@ -27,7 +27,16 @@ from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.graph import DEFAULT_STEPS
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
-from matrix_graph.folder import FORMAT, begin_folder, check_folder, clear_folder, profiles_digest, resumed, versions
+from matrix_graph.folder import (
+    FORMAT,
+    began_with,
+    begin_folder,
+    check_folder,
+    clear_folder,
+    profiles_digest,
+    resumed,
+    versions,
+)
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
@@ -120,20 +129,32 @@ class _Session:
         profiles, bad = load_profiles(config.profiles, strict=config.strict)
         benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
         steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
-        wanted = config.wanted()
+        wanted = began_with(config.out) if resume else config.wanted()
         if any(requirement.kind == "code" for requirement in wanted):
             check_sandbox()
         context = config.context()
         probes = 0 if resume else await _probe(replace(context, journal=None, max_calls=None))
         if overwrite:
             clear_folder(config.out)
-        before = begin_folder(config)
+        plan = {
+            "requirements": [requirement.model_dump(mode="json") for requirement in wanted],
+            "estimate": {} if resume else estimate(config, profiles).totals(),
+        }
+        before = begin_folder(config, plan)
         return cls(config, profiles, bad, steps, wanted, context, listen, time.time(), probes, before)
 
     async def go(self) -> RunResult:
         res = await opened(self.context)
         res.budget.calls = max(res.budget.calls, self.before["calls"]) + self.probes
-        self.listen({"stage": "start", "budget": res.budget, "config": self.config, "bad_rows": self.bad_rows})
+        self.listen(
+            {
+                "stage": "start",
+                "budget": res.budget,
+                "config": self.config,
+                "wanted": self.wanted,
+                "bad_rows": self.bad_rows,
+            }
+        )
         try:
             store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
             try:
@@ -256,7 +277,8 @@ class _Session:
             "calls": res.budget.calls,
             "tokens": {"input": res.budget.input_tokens, "output": res.budget.output_tokens},
             "cost_usd": round(res.budget.cost, 6),
-            "estimate": estimate(self.config, self.profiles).totals(),
+            "requirements": self.before["requirements"],
+            "estimate": self.before["estimate"],
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
             "ended": ended,
         }

@@ -27,7 +27,7 @@ BELOW: dict[str, set[str]] = {
 }
 BELOW["process"] = BASE
 BELOW["estimates"] = BASE | {"llm", "society", "generation", "config"}
-BELOW["folder"] = BASE | {"memory", "society", "export", "config"}
+BELOW["folder"] = BASE | {"memory", "society", "generation", "export", "config"}
 BELOW["runner"] = set(BELOW)
 BELOW["workbench"] = BELOW["runner"] | {"runner"}
 FILES = [p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT]

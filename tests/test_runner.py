@@ -83,6 +83,21 @@ async def test_a_recorded_journal_replays_offline_byte_for_byte(tmp_path: Path) 
     assert {name: (tmp_path / name).read_bytes() for name in names} == first
 
 
+async def test_a_run_with_requirements_resumes_without_their_file(server: FakeServer, tmp_path: Path) -> None:
+    wanted = tmp_path / "wanted.yaml"
+    wanted.write_text("- {kind: sft, name: night, count: 5}\n- {kind: safe, count: 3}\n")
+    options = {"requirements": wanted, "rows": 20}
+    whole = await arun(config(server, tmp_path / "whole", **options))
+    assert {name: len(whole.rows(name)) for name in ("night", "safe")} == {"night": 5, "safe": 3}
+    cap = whole.summary["calls"] // 2
+    part = await arun(config(server, tmp_path / "part", max_calls=cap, **options))
+    assert part.summary["ended"].startswith("paused")
+    wanted.unlink()
+    done = await arun(RunConfig(out=tmp_path / "part", max_calls=10_000), resume=True)
+    assert done.complete
+    assert done.rows("night") == whole.rows("night")
+
+
 async def test_a_cap_pauses_and_the_rest_is_paid_once(server: FakeServer, tmp_path: Path) -> None:
     whole = await arun(config(server, tmp_path / "whole", concurrency=4))
     total = whole.summary["calls"]

@@ -27,7 +27,7 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
     profiles = config["profiles"] or "the synthetic profiles that matrix-graph ships"
     lines = [
         "---",
-        yaml.safe_dump(head, sort_keys=False).strip(),
+        yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
         "---",
         "# Synthetic instruction data from a simulated society",
         "",

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from matrix_graph.errors import InputError
+
 
 def write_text(path: Path, text: str) -> None:
     """Write through a temporary file beside it, then rename."""
@@ -23,6 +25,20 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a file that `write_json_lines` wrote; none if it is missing."""
+    """The rows of a JSON Lines file; none if it is missing.
+
+    Raises:
+        InputError: a line is no JSON object.
+    """
     lines = path.read_text("utf-8").split("\n") if path.is_file() else []
-    return [json.loads(line) for line in lines if line]
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line) if line.strip() else None
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: not JSON ({error})") from error
+        if isinstance(row, dict):
+            rows.append(row)
+        elif line.strip():
+            raise InputError(f"{path}, line {number}: not a JSON object")
+    return rows

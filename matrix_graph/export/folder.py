@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
@@ -15,6 +15,8 @@ from matrix_graph.export.formats import VIEWS, Unfit, View
 from matrix_graph.export.recipes import dataset_info, recipes
 
 PREFERENCE = "dpo"
+_MARK = "refused.jsonl"
+"""In every export, also an empty one: a folder without it is not ours."""
 
 
 @dataclass(frozen=True)
@@ -41,17 +43,19 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
     if not sources:
         raise InputError(f"{run} holds no data set; make one with: matrix-graph run --out {run}")
     out = out or run / "export" / target
+    _clear(out, run)
+    write_json_lines(out / _MARK, [])
     rows: dict[str, int] = {}
     sorts: dict[str, str] = {}
     refused: list[dict[str, str]] = []
     for source in sources:
         given = read_json_lines(source)
         parts: dict[str, list[View]] = {}
-        for row in given:
+        for number, row in enumerate(given, 1):
             try:
                 view = VIEWS[target](row)
             except Unfit as error:
-                refused.append({"id": row["id"], "file": source.name, "reason": str(error)})
+                refused.append({"id": str(row.get("id", f"line {number}")), "file": source.name, "reason": str(error)})
                 continue
             parts.setdefault(_file_of(source, target, view), []).append(view)
         for name, views in parts.items():
@@ -64,8 +68,18 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
         write_text(out / "dataset_info.json", json.dumps(dataset_info(sorts), indent=2) + "\n")
     if target == "hf":
         rows |= _hub(run, out)
-    write_json_lines(out / "refused.jsonl", refused)
+    write_json_lines(out / _MARK, refused)
     return Exported(out, rows, refused)
+
+
+def _clear(out: Path, run: Path) -> None:
+    """Make room for an export: what an earlier one left goes, anything else stays and is told of."""
+    if out.resolve() == run.resolve() or (run / "dataset").resolve() in (out.resolve(), *out.resolve().parents):
+        raise InputError(f"--out {out} is where the run's own files are; name another folder.")
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / _MARK).is_file():
+            raise InputError(f"--out {out} holds files that are no export; name an empty or a new folder.")
+        shutil.rmtree(out)
 
 
 def _file_of(source: Path, target: str, view: View) -> str:
@@ -93,12 +107,12 @@ def _hub(run: Path, out: Path) -> dict[str, int]:
     write_json_lines(out / "rejected.jsonl", rejected)
     card = (run / "README.md").read_text("utf-8") if (run / "README.md").is_file() else "# Data set\n"
     write_text(out / "README.md", card.replace("data_files: dataset/", "data_files: data/"))
-    summary: dict[str, Any] = json.loads((run / "run.json").read_text("utf-8"))
-    write_text(out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    if (run / "run.json").is_file():
+        write_text(out / "run.json", (run / "run.json").read_text("utf-8"))
     sums = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(out).as_posix()}"
         for path in sorted(out.rglob("*"))
-        if path.is_file() and path.name not in ("SHA256SUMS", "refused.jsonl")
+        if path.is_file() and path.name not in ("SHA256SUMS", _MARK)
     ]
     write_text(out / "SHA256SUMS", "\n".join(sums) + "\n")
     return {"rejected.jsonl": len(rejected)}

@@ -13,6 +13,7 @@ from typing import Any
 from matrix_graph.schema import Row
 
 View = dict[str, Any]
+_TURN = ("role", "content")
 
 
 class Unfit(ValueError):
@@ -35,7 +36,7 @@ def grpo(row: Row) -> View:
 
 def llama_factory(row: Row) -> View:
     """LLaMA-Factory: `messages` with strictly alternating sides; a pair's answers as one message each."""
-    if "messages" in row:
+    if row.get("messages"):
         return {"messages": _alternating(_turns(row, "messages"))}
     prompt = _alternating(_turns(row, "prompt"), ends_with="user")
     return {"messages": prompt, "chosen": _one(row, "chosen"), "rejected": _one(row, "rejected")}
@@ -43,18 +44,19 @@ def llama_factory(row: Row) -> View:
 
 def openrlhf(row: Row) -> View:
     """OpenRLHF: a conversation's last answer apart, or TRL's pair with the margin of its scores if known."""
-    if "messages" in row:
+    if row.get("messages"):
         turns = _turns(row, "messages")
         return {"input": turns[:-1], "output": turns[-1]["content"]}
     view = trl(row)
-    if "chosen_score" in row:
-        view["margin"] = float(row["chosen_score"] - row["rejected_score"])
+    scores = row.get("chosen_score"), row.get("rejected_score")
+    if isinstance(scores[0], int | float) and isinstance(scores[1], int | float):
+        view["margin"] = float(scores[0] - scores[1])
     return view
 
 
 def verl(row: Row) -> View:
     """verl: `messages` for SFT, and for rows with something to check the columns of its RL layout."""
-    if "prompt" in row:
+    if row.get("prompt"):
         raise Unfit("verl reads no preference pairs")
     view: View = {"messages": _turns(row, "messages")}
     truth = _truth(row)
@@ -63,9 +65,9 @@ def verl(row: Row) -> View:
         view |= {
             "data_source": "matrix-graph",
             "prompt": _asked(row),
-            "ability": row["kind"],
+            "ability": str(row.get("kind", "")),
             "reward_model": {"style": "rule", "ground_truth": ground},
-            "extra_info": {"split": "train", "index": row["id"]},
+            "extra_info": {"split": "train", "index": str(row.get("id", ""))},
         }
     return view
 
@@ -84,7 +86,7 @@ VIEWS: Mapping[str, Callable[[Row], View]] = {
 
 def _columns(row: Row) -> tuple[str, ...]:
     for columns in (("messages",), ("prompt", "chosen", "rejected"), ("prompt", "completion")):
-        if all(name in row for name in columns):
+        if all(row.get(name) is not None for name in columns):
             return columns
     raise Unfit("it has neither messages nor a prompt with answers")
 
@@ -95,18 +97,21 @@ def _turns(row: Row, name: str) -> list[dict[str, str]]:
         value = [{"role": "user" if name == "prompt" else "assistant", "content": value}]
     if not isinstance(value, list) or not value:
         raise Unfit(f"it has no {name}")
-    turns = [{"role": str(turn["role"]), "content": str(turn["content"])} for turn in value]
+    turns = [turn for turn in value if isinstance(turn, dict) and all(isinstance(turn.get(k), str) for k in _TURN)]
+    if len(turns) < len(value):
+        raise Unfit(f"{name} holds something that is no message with role and content")
+    turns = [{key: turn[key] for key in _TURN} for turn in turns]
     if name != "prompt" and turns[-1]["role"] != "assistant":
         raise Unfit(f"{name} does not end with the assistant")
     return turns
 
 
 def _asked(row: Row) -> list[dict[str, str]]:
-    return _turns(row, "prompt") if "prompt" in row else _turns(row, "messages")[:-1]
+    return _turns(row, "prompt") if row.get("prompt") else _turns(row, "messages")[:-1]
 
 
 def _truth(row: Row) -> dict[str, str]:
-    return {name: str(row[name]) for name in ("answer", "tests") if name in row}
+    return {name: str(row[name]) for name in ("answer", "tests") if row.get(name)}
 
 
 def _alternating(turns: list[dict[str, str]], ends_with: str = "assistant") -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ class TestsPass:
     compares: bool = False
 
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        return [drop for row in rows if "tests" in row and (drop := _judge(row))]
+        return [drop for row in rows if row.get("tests") and (drop := _judge(row))]
 
 
 def _judge(row: Row) -> Drop | None:

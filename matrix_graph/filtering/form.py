@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from matrix_graph.filtering.rows import answers_of, prompt_of
+from matrix_graph.filtering.rows import answers_of, prompt_of, words_in
 from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Row
 
@@ -28,9 +28,10 @@ _IMPERATIVE = re.compile(
 )
 _RESIDUE = re.compile(
     r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|<{3}|>{3}|\{\{\s*\w+\s*\}\}|^(?:###\s*)?(?:instruction|response|assistant|user|system)\s*:"
-    r"|\bas an? (?:ai|artificial intelligence)(?: language)? (?:model|assistant)\b|\[(?:your|insert)[^\]]{0,30}\]",
+    r"|\bas an? (?:ai|artificial intelligence)(?: language)? (?:model|assistant)\b|\[(?:your|insert) [^\]]{0,30}\]",
     re.I | re.M,
 )
+_CODE = re.compile(r"^```.*?^```|^\s*>>> .*$", re.S | re.M)
 _ENDED = re.compile(r"[.!?…。！？।؟:;)\]}\"'”’»`*|>\-=]\s*\Z|\d\s*\Z")
 
 
@@ -49,21 +50,22 @@ class Form:
 
     def _judge(self, row: Row) -> Drop | None:
         prompt, answers = prompt_of(row), answers_of(row)
-        words = len(prompt.split())
+        words = words_in(prompt)
         if words < self.min_prompt_words:
             return Drop(row["id"], "prompt too short", words, self.min_prompt_words)
         if words > self.max_prompt_words:
             return Drop(row["id"], "prompt too long", words, self.max_prompt_words)
         if broken := _broken_turns(row):
             return Drop(row["id"], "turns do not alternate", broken, "user and assistant in turn, all with text")
-        if not _ASKING.search(prompt) and not _IMPERATIVE.search(prompt):
+        english = str(row.get("language") or "English").lower().startswith("english")
+        if english and not _ASKING.search(prompt) and not _IMPERATIVE.search(prompt):
             return Drop(row["id"], "no request", prompt[:80], "a question or a task")
-        if found := _RESIDUE.search(prompt):
+        if found := _RESIDUE.search(_CODE.sub("", prompt)):
             return Drop(row["id"], "template residue", found.group(), "none in the prompt")
         for column, answer in answers.items():
-            if len(answer.split()) < self.min_answer_words and column != "rejected":
-                return Drop(row["id"], "answer too short", len(answer.split()), self.min_answer_words)
-            if found := _RESIDUE.search(answer):
+            if words_in(answer) < self.min_answer_words and column != "rejected":
+                return Drop(row["id"], "answer too short", words_in(answer), self.min_answer_words)
+            if found := _RESIDUE.search(_CODE.sub("", answer)):
                 return Drop(row["id"], "template residue", found.group(), f"none in {column}")
             if column != "rejected" and not _ENDED.search(answer.strip()):
                 return Drop(row["id"], "answer breaks off", answer.strip()[-40:], "an end")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from matrix_graph.schema import Row
+
+_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+")
 
 
 def prompt_of(row: Row) -> str:
@@ -19,7 +22,12 @@ def prompt_of(row: Row) -> str:
 def answers_of(row: Row) -> dict[str, str]:
     """The answers by column: the assistant's last turn of each."""
     columns = ("messages", "completion", "chosen", "rejected")
-    return {column: _last(row[column]) for column in columns if column in row}
+    return {column: _last(row[column]) for column in columns if row.get(column) is not None}
+
+
+def words_in(text: str) -> int:
+    """How many words; in scripts that put no spaces between them each character counts as one."""
+    return len(_WORD.findall(text))
 
 
 def _last(value: Any) -> str:

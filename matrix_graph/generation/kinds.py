@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from matrix_graph.errors import CallFailed
 from matrix_graph.generation.requirements import KindName
 from matrix_graph.generation.writer import Turn, Writer, cleaned, turn
 from matrix_graph.llm.settled import settled
@@ -48,6 +49,8 @@ async def _dpo(writer: Writer) -> Columns:
         [writer.judged(f"rating-{n}", Rating, request=asked["content"], answer=a) for n, a in enumerate(answers)]
     )
     order = sorted(range(len(answers)), key=lambda n: (-ratings[n].score, n))
+    if ratings[order[0]].score == ratings[order[-1]].score:
+        raise CallFailed(writer.calls[-1], "no preference: the judge gave all answers one score", len(answers))
     scores = {"chosen_score": ratings[order[0]].score, "rejected_score": ratings[order[-1]].score}
     return _pair(prompt, answers[order[0]], answers[order[-1]]) | scores
 
@@ -146,6 +149,8 @@ def _goes_on(*, first: bool, turns: list[Turn]) -> Callable[[str], str]:
     def check(text: str) -> str:
         if first and _SATISFIED.fullmatch(text):
             raise Malformed("they still have something to ask")
+        if "SATISFIED" in text and not _SATISFIED.fullmatch(text):
+            raise Malformed("it must be either the message or the word SATISFIED alone")
         if text in before:
             raise Malformed("it was said before")
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -115,7 +116,11 @@ class Requirement(BaseModel):
             raise ValueError("best_of goes with kind dpo, and takes at least 2")
         if self.single_call and self.kind != "sft":
             raise ValueError("single_call goes with kind sft")
-        if any(weight < 0 or not sum(mix.values()) for mix in self.mixes for weight in mix.values()):
+        if self.single_call and self.system:
+            raise ValueError("single_call cannot answer under a system prompt")
+        if not 0 <= self.thinking[0] <= self.thinking[1]:
+            raise ValueError("thinking is the least and then the most words")
+        if any(not 0 <= weight < math.inf or not sum(mix.values()) for mix in self.mixes for weight in mix.values()):
             raise ValueError("a mix needs weights above zero")
         return self
 

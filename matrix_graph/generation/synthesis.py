@@ -25,6 +25,7 @@ async def synthesise(source: Source, requirement: Requirement, res: Resources) -
         **columns,
         "category": writer.category,
         "complexity": writer.complexity,
+        "language": requirement.language,
         "provenance": {
             "requirement": requirement.id,
             "scenario_id": scenario["id"],

@@ -60,6 +60,11 @@ class Line:
     halted: MatrixError | None = None
     under_way: set[asyncio.Task[Entry]] = field(default_factory=set)
 
+    def forget(self, limiter: Limiter) -> None:
+        """Begin anew in another event loop; whoever waited in the last one is gone with it."""
+        self.limiter, self.halted = limiter, None
+        self.under_way.clear()
+
     async def ended(self, grace: float) -> None:
         """Start no more calls, and give those under way `grace` seconds to reach the journal."""
         self.halted = self.halted or RunPaused("the run is being closed")

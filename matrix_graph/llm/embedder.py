@@ -75,10 +75,19 @@ class Embedder:
         return np.stack([found[text] for text in texts])
 
     async def aclose(self) -> None:
-        """Give up the requests under way."""
+        """Give up the requests under way; whoever waits for them is cancelled."""
         for worker in self._workers:
             worker.cancel()
         await asyncio.gather(*self._workers, return_exceptions=True)
+        for _, future in self._queue:
+            future.cancel()
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew in another event loop; whoever waited in the last one is gone with it."""
+        self._asked.clear()
+        self._queue.clear()
+        self._workers.clear()
 
     def _ask(self, text: str) -> asyncio.Future[Vector]:
         if text not in self._asked:
@@ -103,6 +112,9 @@ class Embedder:
                 for _, future in part:
                     future.set_exception(error)
                     future.exception()
+            except asyncio.CancelledError:
+                part += [self._queue.popleft() for _ in range(len(self._queue))]
+                raise
             finally:
                 for text, future in part:
                     future.cancel()
@@ -111,6 +123,8 @@ class Embedder:
     async def _request(self, texts: list[str]) -> NDArray[np.float32]:
         try:
             raw = np.asarray(await self.model.aembed_documents([t or " " for t in texts]), dtype=np.float32)
+            if raw.ndim != 2 or len(raw) != len(texts):
+                raise ValueError(f"{len(texts)} texts gave vectors of shape {raw.shape}")
         except Exception as error:
             check_refusal(error, self.name)
             raise ProviderDown(f"The embedding model {self.name} fails: {reason_of(error)}") from error

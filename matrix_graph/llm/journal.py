@@ -182,12 +182,14 @@ class Journal:
 
     def _commit(self, batch: list[_Write]) -> None:
         error: Exception | None = None
+        vectors = [self._vectors.popleft() for _ in range(len(self._vectors))]
         try:
             with self._lock, self._db:
-                self._db.executemany(_VECTOR, [self._vectors.popleft() for _ in range(len(self._vectors))])
+                self._db.executemany(_VECTOR, vectors)
                 self._db.executemany(_CALL, [row for row, _ in batch])
         except Exception as caught:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
             error = caught
+            self._vectors.extendleft(reversed(vectors))
         # One wake-up per loop and commit: each costs as much as the row itself.
         for loop in {done.get_loop() for _, done in batch}:
             with suppress(RuntimeError):

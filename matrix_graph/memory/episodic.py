@@ -53,7 +53,7 @@ class Branch:
 
 
 class EpisodicMemory:
-    """The memories of all agents of one run.
+    """The memories of all agents of one run. One object at a time may write a run's memories to a store.
 
     Args:
         store: Any LangGraph store; `ChromaStore` is the one that lasts.

@@ -37,6 +37,8 @@ from matrix_graph.society.state import (
 
 RECALLED = 5
 
+_NEWS = 10_000
+"""Number of the first memory of news from outside: past those of the step before."""
 _NOT_IN_NAMES = re.compile(r"[^\w .'-]+")
 
 
@@ -168,7 +170,7 @@ class _Nodes:
     async def _open(self, state: GroupState, modulator: Modulator) -> _Moment:
         progress = {i: state["progress"].get(i) or fresh_progress() for i in self._members}
         messages, deliveries = received(self._group, await modulator.receive(state["news"]), state["news"])
-        heard = memories_of([], messages, state["round"] * STEPS - 1, first=100)
+        heard = memories_of([], messages, state["round"] * STEPS - 1, first=_NEWS)
         return _Moment(0, progress, sorted_in(state["inbox"], messages), [], messages, deliveries, [], heard)
 
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:

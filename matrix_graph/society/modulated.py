@@ -2,6 +2,8 @@
 
 The graph's agents are nodes that answer in `messages`, each message with its agent's `name`. The
 modulator decides who becomes aware of what was said; they act next and see no more than has reached them.
+
+entry → agents ⇄ step → then
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from langchain_core.messages import AnyMessage, HumanMessage
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langgraph.graph import END, MessagesState, StateGraph
 from langgraph.types import Command, Send
 
@@ -21,12 +23,16 @@ from matrix_graph.society.messages import sent_within
 from matrix_graph.society.modulator import Modulator
 from matrix_graph.society.state import STEPS
 
+_TO = ">to>"
+"""In the id of a message that an agent is shown in place of another's."""
+
 
 class ModulatedState(MessagesState):
     """What a modulated graph's state needs beside its own keys; `deliveries` is the record of who was told what."""
 
     deliveries: Annotated[list[Delivery], operator.add]
     modulator_step: int
+    modulator_past: list[str]
 
 
 def add_modulator(
@@ -42,7 +48,7 @@ def add_modulator(
 
     Lead an edge to the node `name`. At first all agents act; after that those who became aware of
     something do, each on its own view of `messages`, until nobody did or `steps` times. What nobody of
-    the agents said (a user's message) is seen by all.
+    the agents said (a user's message) is seen by all; calls of tools and their results only by their agent.
 
     Args:
         agents: Names of the graph's nodes, each with who that is. The nodes need no edges of their own.
@@ -61,14 +67,17 @@ def add_modulator(
         raise InputError(f"The graph has no node {', '.join(sorted(strangers))}; agents= goes by the names of nodes.")
     if led := {start for start, _ in builder.edges if start in agents} | (agents.keys() & builder.branches.keys()):
         raise InputError(f"{', '.join(sorted(led))} has an edge already; from an agent the way leads to the modulator.")
-    builder.add_node(name, _Node(agents, context, steps, name, then), destinations=(*agents, then))
+    nodes = _Nodes(agents, context, steps, name, then)
+    # With the graph's own schema as input, so that agents see the keys that its owner added.
+    builder.add_node(name, nodes.begin, destinations=(*agents, then), input_schema=builder.state_schema)
+    builder.add_node(f"{name} step", nodes.step, destinations=(*agents, then), input_schema=builder.state_schema)
     for agent in agents:
-        builder.add_edge(agent, name)
+        builder.add_edge(agent, f"{name} step")
     return builder
 
 
-class _Node:
-    """The modulator as a node over `ModulatedState`."""
+class _Nodes:
+    """The modulator as two nodes: where an invocation enters, and where the agents come back."""
 
     def __init__(self, agents: Mapping[str, str | Persona], context: Context, steps: int, name: str, then: str) -> None:
         people = [_persona(agent, who) for agent, who in agents.items()]
@@ -78,20 +87,39 @@ class _Node:
         self._steps = steps
         self._then = then
 
-    async def __call__(self, state: ModulatedState) -> Command[Any]:
-        step, before = state.get("modulator_step", 0), state.get("deliveries", [])
-        routed = {delivery["action"] for delivery in before}
-        said = [m for m in state["messages"] if m.name in self._names and m.id not in routed] if step else []
+    async def begin(self, state: Any) -> Command[Any]:
+        """All agents act; what was said before is past."""
+        past = [str(m.id) for m in state["messages"] if m.name in self._names]
+        return self._next(
+            state, self._names if self._steps > 0 else [], [], {"modulator_step": 1, "modulator_past": past}
+        )
+
+    async def step(self, state: Any) -> Command[Any]:
+        """Route what was just said; who became aware of something acts next."""
+        step = state["modulator_step"]
+        routed = {d["action"] for d in state.get("deliveries", [])} | set(state["modulator_past"])
+        said = [m for m in state["messages"] if self._is_said(m) and str(m.id) not in routed]
         deliveries = await self._deliver(said, step)
         told = {agent for delivery in deliveries for agent in delivery["recipients"]}
-        acting = [agent for agent in self._names if agent in told or not step]
-        if step >= self._steps or not acting:
-            return Command(update={"deliveries": deliveries, "modulator_step": 0}, goto=self._then)
-        known = [*before, *deliveries]
-        return Command(
-            update={"deliveries": deliveries, "modulator_step": step + 1},
-            goto=[Send(agent, {**state, "messages": self._view(agent, state["messages"], known)}) for agent in acting],
-        )
+        acting = [agent for agent in self._names if agent in told] if step < self._steps else []
+        # An agent that is a graph of its own gives back all that it was shown.
+        shown: list[Any] = [RemoveMessage(id=m.id) for m in state["messages"] if _TO in str(m.id)]
+        update = {"deliveries": deliveries, "modulator_step": step + 1, "messages": shown}
+        return self._next(state, acting, deliveries, update)
+
+    def _next(
+        self, state: Any, acting: Sequence[str], new: Sequence[Delivery], update: Mapping[str, Any]
+    ) -> Command[Any]:
+        if not acting:
+            return Command(update=dict(update), goto=self._then)
+        known, inside = [*state.get("deliveries", []), *new], {**state, **update}
+        sends = [Send(a, {**inside, "messages": self._view(a, state["messages"], known)}) for a in acting]
+        return Command(update=dict(update), goto=sends)
+
+    def _is_said(self, message: AnyMessage) -> bool:
+        calls = message.tool_calls if isinstance(message, AIMessage) else []
+        own = message.name in self._names and _TO not in str(message.id) and not isinstance(message, ToolMessage)
+        return own and not calls and bool(str(message.text).strip())
 
     async def _deliver(self, said: Sequence[AnyMessage], step: int) -> list[Delivery]:
         if not said:
@@ -129,11 +157,20 @@ class _Node:
 
     def _view(self, agent: str, messages: Sequence[AnyMessage], known: Sequence[Delivery]) -> list[AnyMessage]:
         told = {delivery["action"] for delivery in known if agent in delivery["recipients"]}
-        return [
-            m if m.name not in self._names or m.name == agent else HumanMessage(m.text, name=m.name, id=m.id)
-            for m in messages
-            if m.name not in self._names or m.name == agent or m.id in told
-        ]
+        own_calls = {
+            call["id"] for m in messages if isinstance(m, AIMessage) and m.name == agent for call in m.tool_calls
+        }
+        view: list[AnyMessage] = []
+        for message in messages:
+            if _TO in str(message.id):
+                continue
+            if isinstance(message, ToolMessage):
+                view += [message] if message.tool_call_id in own_calls else []
+            elif message.name not in self._names or message.name == agent:
+                view.append(message)
+            elif str(message.id) in told:
+                view.append(HumanMessage(message.text, name=message.name, id=f"{message.id}{_TO}{agent}"))
+        return view
 
 
 def _persona(agent: str, who: str | Persona) -> Persona:

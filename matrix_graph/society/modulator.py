@@ -102,9 +102,14 @@ class Modulator:
             self.failures.append(Failure(stage="route", who=error.slot, reason=error.reason))
             return []
         pool = range(len(others))
+        groups: dict[int, list[int]] = {}
+        reasons: dict[int, str] = {}
+        for item in answer.value.items:
+            groups.setdefault(item.action, []).extend(item.groups)
+            reasons.setdefault(item.action, item.reason)
         return [
-            self._choice(part[item.action - 1], _positions(item.groups), pool, item.reason, answer.call)
-            for item in answer.value.items
+            self._choice(part[action - 1], _positions(numbers), pool, reasons[action], answer.call)
+            for action, numbers in groups.items()
         ]
 
     async def _route(self, prompt: str, variable: str, told: Sequence[_Told]) -> list[Choice]:

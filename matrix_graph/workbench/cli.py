@@ -23,10 +23,12 @@ from matrix_graph.export.files import read_json_lines
 from matrix_graph.export.folder import export as exported
 from matrix_graph.export.formats import VIEWS
 from matrix_graph.filtering.rows import answers_of, prompt_of
+from matrix_graph.llm.models import LOCAL
 from matrix_graph.runner import RunResult, arun
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.options import run_options
 from matrix_graph.workbench.progress import RunProgress
+from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -94,9 +96,10 @@ def estimate(
     table.add_row("all", f"{found.calls:,}", f"{found.input_tokens:,}", f"{found.output_tokens:,}", style="bold")
     out = Console(highlight=False)
     out.print(table)
-    out.print(
-        f"About {found.cost:.2f} USD." if found.cost else "No price is known for this model; give --price IN,OUT."
-    )
+    if found.cost:
+        out.print(f"About {found.cost:.2f} USD.")
+    elif settings.model != LOCAL:
+        out.print(f"No price is known for {settings.model}; give --price IN,OUT (USD per million tokens).")
 
 
 @app.command()
@@ -115,13 +118,13 @@ def show(
     out = Console(highlight=False)
     for file in files:
         for row in read_json_lines(file)[:rows]:
-            origin = row["provenance"]
-            scenario = scenarios.get(origin["scenario_id"], {})
-            person = scenario.get("people", {}).get(origin["agent_id"], {}).get("name", origin["agent_id"])
-            out.rule(Text(f"{row['id']} · {person} · {origin['group']}"), align="left")
+            origin = row.get("provenance", {})
+            scenario, agent = scenarios.get(origin.get("scenario_id", ""), {}), origin.get("agent_id", "")
+            person = scenario.get("people", {}).get(agent, {}).get("name", agent)
+            out.rule(Text(f"{row.get('id', '')} · {person} · {origin.get('group', '')}"), align="left")
             for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
                 name = "answer" if label == "messages" else label
-                out.print(Text.assemble((f"{name:>8}  ", "bold"), text), soft_wrap=True)
+                out.print(Text.assemble((f"{name:>8}  ", "bold"), printable(text)), soft_wrap=True)
 
 
 @app.command()

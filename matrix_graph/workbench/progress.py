@@ -45,7 +45,7 @@ class RunProgress:
         stage, what = event.get("stage"), event.get("event")
         if stage == "start":
             self._budget, self._config = event["budget"], event["config"]
-            self._wanted = event["config"].wanted()
+            self._wanted = event["wanted"]
             for bad in event["bad_rows"][:_BAD_ROWS]:
                 self._progress.console.print(f"Skipped profile row {bad.row}: {bad.reason}", markup=False)
             if len(event["bad_rows"]) > _BAD_ROWS:

@@ -29,14 +29,15 @@ def trace(folder: Path, row_id: str) -> Tree:
         raise InputError(f"{folder} holds no journal.sqlite; it is no folder of a run.")
     journal = Journal(folder / "journal.sqlite")
     try:
-        tree = Tree(_line(row_id, f"{row['kind']}, {fate}", "bold"))
+        tree = Tree(_line(row_id, f"{row.get('kind', 'row')}, {fate}", "bold"))
         tree.add(_line("asks", prompt_of(row)))
         for column, answer in answers_of(row).items():
             tree.add(_line("answer" if column == "messages" else column, answer))
-        _calls(tree, journal, row["provenance"]["calls"])
-        scenario = scenarios.get(row["provenance"]["scenario_id"])
+        origin = row.get("provenance", {})
+        _calls(tree, journal, origin.get("calls", []))
+        scenario = scenarios.get(origin.get("scenario_id", ""))
         if scenario:
-            _scenario(tree, journal, scenario, row["provenance"]["agent_id"])
+            _scenario(tree, journal, scenario, origin.get("agent_id", ""))
     finally:
         journal.close()
     return tree
@@ -45,10 +46,10 @@ def trace(folder: Path, row_id: str) -> Tree:
 def _find(folder: Path, row_id: str) -> tuple[dict[str, Any], str]:
     for path in sorted((folder / "dataset").glob("*.jsonl")):
         for row in read_json_lines(path):
-            if row["id"] == row_id:
+            if row.get("id") == row_id:
                 return row, f"kept in {path.name}"
     for rejection in read_json_lines(folder / "rejected.jsonl"):
-        if rejection["id"] == row_id:
+        if rejection.get("id") == row_id:
             why = f"dropped by {rejection['rule']}: {rejection['value']} (threshold {rejection['threshold']})"
             return rejection["row"], why
     raise InputError(f"{folder} holds no row {row_id!r}; the ids stand in dataset/*.jsonl and rejected.jsonl.")
@@ -73,9 +74,10 @@ def _asked(entry: Entry) -> str:
 
 def _scenario(tree: Tree, journal: Journal, scenario: dict[str, Any], agent: str) -> None:
     branch = tree.add(_line(f"scenario {scenario['id']}", scenario["summary"], "green"))
-    person = scenario["people"].get(agent, {})
+    people = scenario.get("people", {})
+    person = people.get(agent, {})
     branch.add(_line(f"agent {agent}", f"{person.get('name', '')}: {person.get('description', '')}"))
-    names = {member: described["name"] for member, described in scenario["people"].items()}
+    names = {member: described["name"] for member, described in people.items()}
     deliveries = {d["action"]: d for d in scenario.get("deliveries", []) if d["scope"] == "within"}
     for action in scenario["actions"]:
         if action["agent"] != agent:
@@ -87,12 +89,17 @@ def _scenario(tree: Tree, journal: Journal, scenario: dict[str, Any], agent: str
             left = ", ".join(names.get(a, a) for a in delivery["left_out"]) or "nobody"
             leaf.add(_line("became known to", f"{told}; left out: {left}; because: {delivery['reason']}"))
         _call(leaf, journal, action["call"])
-    for message in scenario["messages"]:
+    for message in scenario.get("messages", []):
         if message["recipient"] == agent:
             text = f"{message['sender_name']}: {message['text']} (because: {message['reason']})"
             branch.add(_line(f"message {message['id']}", text, "magenta"))
 
 
+def printable(text: str) -> str:
+    """`text` without what a terminal would obey."""
+    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
+
+
 def _line(label: str, text: str, style: str = "dim") -> Text:
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     return Text.assemble((f"{label}  ", style), text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")

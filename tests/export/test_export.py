@@ -124,6 +124,37 @@ def test_what_a_layout_cannot_hold_is_refused(target: str, row: dict[str, Any], 
         VIEWS[target]({"id": "1", "kind": "x", **row})
 
 
+def test_foreign_rows_are_refused_and_broken_files_told(tmp_path: Path) -> None:
+    rows: list[Any] = [
+        {"messages": [{"role": "user", "content": None}]},
+        {"messages": [{"role": "user"}]},
+        {"messages": ["hello"]},
+        {"prompt": None, "chosen": None, "rejected": None},
+        {"messages": 7},
+    ]
+    write_json_lines(tmp_path / "dataset" / "sft.jsonl", rows)
+    for target in VIEWS:
+        if target != "hf":
+            assert len(export(tmp_path, target).refused) == len(rows)
+    (tmp_path / "dataset" / "sft.jsonl").write_text('{"id": 1}\n[2]\n')
+    with pytest.raises(InputError, match="line 2: not a JSON object"):
+        export(tmp_path, "trl")
+
+
+def test_an_export_replaces_an_earlier_one_and_nothing_else(finished: Path, tmp_path: Path) -> None:
+    export(finished, "trl", tmp_path / "out")
+    (tmp_path / "out" / "stale.jsonl").write_text("{}")
+    export(finished, "axolotl", tmp_path / "out")
+    assert not (tmp_path / "out" / "stale.jsonl").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match="holds files that are no export"):
+        export(finished, "trl", tmp_path / "mine")
+    for own in (finished, finished / "dataset"):
+        with pytest.raises(InputError, match="the run's own files"):
+            export(finished, "trl", own)
+
+
 def test_no_run_and_no_target_are_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there are trl, axolotl"):
         export(tmp_path, "word")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
+from matrix_graph.filtering.code import TestsPass
 from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
 from matrix_graph.filtering.form import Form
@@ -124,3 +125,22 @@ async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None
     assert [r["id"] for r in result["rows"]] == ["2"]
     with pytest.raises(InputError):
         create_filter([Form(), Form()])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        sft(
+            "1",
+            "Write put(items, value) so that this holds:\n>>> put([1], 0)\n[0, 1]",
+            "```python\nitems[insert_at] = value\n```",
+        ),
+        sft("1", "渡し船は何時に出ますか？橋は閉まっています。", "渡し船は七時に出ます。"),
+        sft("1", "Napiši mi kratko pismo susjedu zbog buke", "Dragi susjede, molim vas za tišinu.")
+        | {"language": "Croatian"},
+        sft("1", "How do I greet a customer at the door?", "Say good morning.") | {"tests": None, "chosen": None},
+    ],
+)
+def test_sound_rows_stay(row: Row) -> None:
+    assert Form()([row], []) == []
+    assert TestsPass()([row], []) == []

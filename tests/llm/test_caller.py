@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -231,3 +232,18 @@ async def test_the_journal_says_what_a_call_took(server: FakeServer, tmp_path: P
     await close(ctx)
     assert (await opened(ctx)).budget.calls == used, "failed requests count after a resume, too"
     await close(ctx)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_one_context_serves_several_event_loops(server: FakeServer) -> None:
+    ctx = _at(server, embeddings="openai:fake")
+
+    async def ask(n: int) -> str:
+        res = await opened(ctx)
+        await res.embedder.embed([f"text {n}"])
+        return (await res.model.text(f"loop/{n}", ASK)).value
+
+    for n in range(3):
+        assert asyncio.run(ask(n))
+    asyncio.run(close(ctx))
+    gc.collect()  # connections of loops that are gone cannot be closed any more, and say so here

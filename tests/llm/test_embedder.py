@@ -87,3 +87,38 @@ async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
 def _named(model: FakeEmbeddings) -> FakeEmbeddings:
     model.model = "FakeEmbeddings"  # type: ignore[attr-defined]
     return model
+
+
+def test_what_broke_off_with_one_event_loop_does_not_stop_the_next() -> None:
+    embedder = Embedder(Slow(), batch=1)
+
+    async def broken_off() -> None:
+        waiting = asyncio.create_task(embedder.embed([f"t{n}" for n in range(20)]))
+        await asyncio.sleep(0.005)
+        waiting.cancel()
+
+    asyncio.run(broken_off())
+
+    async def again() -> int:
+        async with asyncio.timeout(5):
+            return len(await embedder.embed([f"t{n}" for n in range(20)]))
+
+    assert asyncio.run(again()) == 20
+
+
+async def test_closing_cancels_who_waits() -> None:
+    embedder = Embedder(Slow(), batch=1)
+    waiting = asyncio.create_task(embedder.embed([f"t{n}" for n in range(20)]))
+    await asyncio.sleep(0.005)
+    await embedder.aclose()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_too_few_vectors_are_told() -> None:
+    class Short(FakeEmbeddings):
+        def embed_documents(self, texts: list[str]) -> list[list[float]]:
+            return super().embed_documents(texts)[:-1]
+
+    with pytest.raises(ProviderDown, match="2 texts gave vectors of shape"):
+        await Embedder(Short()).embed(["a", "b"])

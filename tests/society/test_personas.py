@@ -16,7 +16,7 @@ async def test_a_profile_without_a_persona_is_a_failure_and_the_others_go_on() -
     assert sorted(heard) == ["p0", "p1", "p2", "p3"]
 
 
-async def test_a_refused_key_is_no_persona_at_all() -> None:
+async def test_a_call_that_cannot_work_is_told() -> None:
     model = FakeChat(replies={"Name: ": ValueError("context too long")})
     personas, failures = await write_personas([Profile("p", "Ana", "mends nets")], context(model=model))
     assert personas == []
