@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -152,7 +152,13 @@ def cleaned(text: str) -> str:
 
 
 def _drawn(mix: Mapping[str, float], key: str) -> str:
-    return random.Random(key).choices(list(mix), list(mix.values()))[0]
+    # A generator of its own per draw would cost as much as the prompt.
+    point = int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64 * sum(mix.values())
+    for name, weight in mix.items():
+        point -= weight
+        if point < 0:
+            return name
+    return name
 
 
 def _hash_of(text: str) -> int:
