@@ -75,10 +75,11 @@ def _cluster(vectors: Vectors, k: int, largest: int, seed: int) -> NDArray[np.in
     if n <= COARSE or k == 1:
         return _kmeans(vectors, k, largest, seed)
     blocks = _kmeans(vectors, -(-n // COARSE), 2 * COARSE, seed)
-    labels, used = np.zeros(n, dtype=np.int64), 0
+    labels, used, seen = np.zeros(n, dtype=np.int64), 0, 0
     for block in range(int(blocks.max()) + 1):
         inside = np.flatnonzero(blocks == block)
-        part = max(1, round(k * len(inside) / n), -(-len(inside) // largest))
+        share = round(k * (seen + len(inside)) / n) - round(k * seen / n)
+        part, seen = max(1, share, -(-len(inside) // largest)), seen + len(inside)
         labels[inside] = used + _kmeans(vectors[inside], part, largest, seed)
         used += part
     return labels

@@ -68,3 +68,10 @@ def test_impossible_groups_are_refused() -> None:
         form_groups([], _unit(0))
     with pytest.raises(InputError):
         form_groups([persona("a")], _unit(1), size=11)
+
+
+def test_many_agents_are_parted_into_as_many_groups_as_few_would_be() -> None:
+    people, vectors = [persona(f"a{i}") for i in range(2503)], _unit(2503)
+    groups = form_groups(people, vectors, seed=1)
+    assert len(groups) == 501
+    assert all(1 <= len(g.members) <= 10 for g in groups)
