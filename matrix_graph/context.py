@@ -86,9 +86,7 @@ class Resources:
 
     def __init__(self, context: Context) -> None:
         self.prompts = Prompts(context.prompts, small=context.model == LOCAL)
-        model = chat_model(context.model, context.base_url, context.temperature)
-        student = chat_model(context.student, context.base_url, context.temperature) if context.student else model
-        embeddings = embedding_model(context.embeddings, context.base_url)
+        model, student, embeddings = self._own = _models(context)
         self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
         self.journal = Journal(context.journal)
         self.embedder = Embedder(embeddings, journal=self.journal)
@@ -101,11 +99,6 @@ class Resources:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._run = context.run
         self._memory_limit = context.memory_limit
-        self._own = [
-            made
-            for made, spec in ((model, context.model), (student, context.student), (embeddings, context.embeddings))
-            if isinstance(spec, str)
-        ]
         self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
         self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
 
@@ -113,17 +106,9 @@ class Resources:
         """Belong to the running event loop: connections and waiting calls of another one are of no use in it."""
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
-            context = self._context
-            for caller, spec in ((self.model, context.model), (self.student, context.student or context.model)):
-                if isinstance(spec, str):
-                    caller.model = chat_model(spec, context.base_url, context.temperature)
-            if isinstance(context.embeddings, str):
-                self.embedder.model = embedding_model(context.embeddings, context.base_url)
-            lent = (context.model, context.student, context.embeddings)
-            live = (self.model.model, self.student.model, self.embedder.model)
-            self._own = [model for model in live if not any(model is given for given in lent)]
+            self.model.model, self.student.model, self.embedder.model = self._own = _models(self._context)
             self.embedder.forget()
-            self._line.forget(Limiter(context.concurrency))
+            self._line.forget(Limiter(self._context.concurrency))
         self._loop = loop
 
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
@@ -168,8 +153,18 @@ class Resources:
         await self._line.ended(_GRACE)
         await self.embedder.aclose()
         await asyncio.to_thread(self.journal.close)
-        for model in self._own:
-            await close_model(model)
+        lent = (self._context.model, self._context.student, self._context.embeddings)
+        models: tuple[BaseChatModel | Embeddings, ...] = self._own
+        for model in models:
+            if not any(model is given for given in lent):
+                await close_model(model)
+
+
+def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]:
+    """The model, the student and the embeddings: made from their specs, or as they were given."""
+    model = chat_model(context.model, context.base_url, context.temperature)
+    student = chat_model(context.student, context.base_url, context.temperature) if context.student else model
+    return model, student, embedding_model(context.embeddings, context.base_url)
 
 
 def _needed(store: BaseStore | None) -> BaseStore:

@@ -43,13 +43,13 @@ from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.process import tuned_process
-from matrix_graph.schema import Failure, Group, Profile, Row, requirement_of
+from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society import plan
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import write_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
+from matrix_graph.tally import tally
 
-_ORIGIN = {"agents": "agent_id", "groups": "group", "scenarios": "scenario_id"}
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -130,31 +130,23 @@ class _Session:
         benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
         steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
         wanted = began_with(config.out) if resume else config.wanted()
-        if any(requirement.kind == "code" for requirement in wanted):
+        if any(w.kind == "code" for w in wanted):
             check_sandbox()
         context = config.context()
         probes = 0 if resume else await _probe(replace(context, journal=None, max_calls=None))
         if overwrite:
             clear_folder(config.out)
-        plan = {
-            "requirements": [requirement.model_dump(mode="json") for requirement in wanted],
-            "estimate": {} if resume else estimate(config, profiles).totals(),
-        }
-        before = begin_folder(config, plan)
+        foreseen = {} if resume else estimate(config, profiles).totals()
+        before = begin_folder(
+            config, {"requirements": [w.model_dump(mode="json") for w in wanted], "estimate": foreseen}
+        )
         return cls(config, profiles, bad, steps, wanted, context, listen, time.time(), probes, before)
 
     async def go(self) -> RunResult:
         res = await opened(self.context)
         res.budget.calls = max(res.budget.calls, self.before["calls"]) + self.probes
-        self.listen(
-            {
-                "stage": "start",
-                "budget": res.budget,
-                "config": self.config,
-                "wanted": self.wanted,
-                "bad_rows": self.bad_rows,
-            }
-        )
+        told = {"config": self.config, "wanted": self.wanted, "bad_rows": self.bad_rows}
+        self.listen({"stage": "start", "budget": res.budget, **told})
         try:
             store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
             try:
@@ -168,7 +160,7 @@ class _Session:
         counts: dict[str, Any] = {}
         groups: Sequence[Group] = ()
         similarity: dict[str, float] = {}
-        records = Records(store, self.context.run)
+        records = res.records(store)
         self._save(res, counts, similarity, "running")
         try:
             groups, similarity = await self._society(res, records)
@@ -239,22 +231,13 @@ class _Session:
         out = self.config.out
         scenarios, rows = await records.all("scenarios"), await records.all("samples")
         rejections, failures = await records.all("rejections"), await records.all("failures")
-        kept = {wanted.id: [row for row in rows if requirement_of(row) == wanted.id] for wanted in self.wanted}
-        counts = {
+        kept = {w.id: [row for row in rows if requirement_of(row) == w.id] for w in self.wanted}
+        counts: dict[str, Any] = {
             "profiles": len(self.profiles),
             "bad_profiles": len(self.bad_rows),
-            "agents": sum(len(group.members) for group in groups),
-            "groups": len(groups),
-            "scenarios": len(scenarios),
-            "actions": (actions := sum(len(s["actions"]) for s in scenarios)),
-            "turns": actions + sum(failure["stage"] == "act" for failure in failures),
-            "messages": sum(len(s["messages"]) for s in scenarios),
-            "wanted": {wanted.id: wanted.count for wanted in self.wanted},
-            "generated": dict(Counter(map(requirement_of, [*rows, *(r["row"] for r in rejections)]))),
+            **tally(groups, scenarios, rows, rejections, failures),
+            "wanted": {w.id: w.count for w in self.wanted},
             "kept": {name: len(own) for name, own in kept.items()},
-            "coverage": _coverage(rows, scenarios, groups),
-            "rejected": dict(Counter(r["rule"] for r in rejections)),
-            "failed": _told(failures),
         }
         write_json_lines(out / "scenarios.jsonl", scenarios)
         for name, own in kept.items():
@@ -303,20 +286,3 @@ async def _probe(context: Context) -> int:
     finally:
         await close(context)
     return res.budget.calls
-
-
-def _coverage(rows: Sequence[Row], scenarios: Sequence[dict[str, Any]], groups: Sequence[Group]) -> dict[str, float]:
-    """Shares of the society that the kept rows come from."""
-    origins = [row["provenance"] for row in rows]
-    lived = {
-        "agents": sum(len(group.members) for group in groups),
-        "groups": len(groups),
-        "scenarios": len(scenarios),
-    }
-    used = {what: len({o[key] for o in origins}) for what, key in _ORIGIN.items()}
-    return {what: round(used[what] / n, 4) if n else 0.0 for what, n in lived.items()}
-
-
-def _told(failures: Sequence[dict[str, Any]]) -> dict[str, int]:
-    told = [Failure(stage=f["stage"], who=f["who"], reason=f["reason"]) for f in failures]
-    return dict(Counter(f"{f['stage']}: {f['reason']}" for f in told).most_common())

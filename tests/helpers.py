@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from matrix_graph.context import Context
-from matrix_graph.schema import Group, Persona, Profile, Row
+from matrix_graph.schema import Action, Group, Persona, Profile, Row, Scenario
 from matrix_graph.testing import FakeChat, FakeEmbeddings
 
 
@@ -31,3 +31,23 @@ def context(**options: Any) -> Context:
 def sft(row_id: str, prompt: str, answer: str = "Take the early ferry and carry cash.") -> Row:
     messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
     return {"id": row_id, "kind": "sft", "messages": messages}
+
+
+def scenario(number: int, agents: list[str], summary: str, *, steps: int = 1) -> Scenario:
+    """A scenario in which everybody acts on what the summary says."""
+    actions = [
+        Action(
+            id=f"s{number}-{agent}" + (f"-{step}" if step else ""),
+            agent=agent,
+            step=step,
+            text=f"{agent} acts on {summary}",
+            trigger="goal",
+            recipients=[],
+            reason="",
+            call="",
+        )
+        for agent in agents
+        for step in range(steps)
+    ]
+    origin = {"id": f"s{number}", "group": f"g{number % 2}", "round": number}
+    return Scenario(**origin, agents=agents, actions=actions, summary=summary)  # type: ignore[typeddict-item]

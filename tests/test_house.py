@@ -26,6 +26,7 @@ BELOW: dict[str, set[str]] = {
     "config": BASE | {"llm", "context", "generation"},
 }
 BELOW["process"] = BASE
+BELOW["tally"] = BASE
 BELOW["estimates"] = BASE | {"llm", "society", "generation", "config"}
 BELOW["folder"] = BASE | {"memory", "society", "generation", "export", "config"}
 BELOW["runner"] = set(BELOW)

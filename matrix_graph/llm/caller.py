@@ -210,19 +210,21 @@ class Caller:
         await self._line.journal.record(entry)
         return entry
 
-    async def _answers_anything(self) -> bool:
+    async def _answers_anything(self, spent: _Spent) -> bool:
         """Whether a call of a few words gets through, where those that were made lately all failed."""
         for _ in range(_PROBES):
-            if self._line.halted:
-                return False
-            self._line.budget.start()
             # Other words each time: some servers fail by what is asked.
             words = f"Answer with the word: ready ({random.randrange(10**6)})"
-            try:
-                async with asyncio.timeout(min(self._timeout, _PROBE_SECONDS)):
-                    await self.model.ainvoke([{"role": "user", "content": words}])
-            except Exception:  # noqa: BLE001 (whatever it is, this did not get through)
-                continue
+            async with self._line.limiter.slot(-1):
+                if self._line.halted:
+                    return False
+                self._line.budget.start()
+                spent.requests += 1
+                try:
+                    async with asyncio.timeout(min(self._timeout, _PROBE_SECONDS)):
+                        await self.model.ainvoke([{"role": "user", "content": words}])
+                except Exception:  # noqa: BLE001 (whatever it is, this did not get through)
+                    continue
             self._line.last_success = time.monotonic()
             return True
         return False
@@ -258,7 +260,7 @@ class Caller:
                     spent.seconds += time.monotonic() - begun
             if attempt < ATTEMPTS:
                 await asyncio.sleep(min(wait, LONGEST_WAIT))
-        if line.last_success < first_error and not await self._answers_anything():
+        if line.last_success < first_error and not await self._answers_anything(spent):
             raise ProviderDown(f"{self.name} answers nobody: {problem} ({ATTEMPTS} attempts)")
         raise CallFailed(slot, problem, ATTEMPTS)
 

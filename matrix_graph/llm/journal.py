@@ -144,13 +144,19 @@ class Journal:
         return {model: (calls, given, got) for model, calls, given, got in rows}
 
     def close(self) -> None:
-        """Write what is waiting and close the file."""
+        """Write what is waiting and close the file.
+
+        Raises:
+            sqlite3.Error: what waited could not be written.
+        """
         if self._writer:
             self._queue.put(None)
             self._writer.join()
             self._writer = None
-        self._commit([])
+        error = self._commit([])
         self._db.close()
+        if error:
+            raise error
 
     def _read(self, slot: str, digest: str) -> Entry | None:
         with self._lock:
@@ -180,7 +186,7 @@ class Journal:
             if last:
                 return
 
-    def _commit(self, batch: list[_Write]) -> None:
+    def _commit(self, batch: list[_Write]) -> Exception | None:
         error: Exception | None = None
         vectors = [self._vectors.popleft() for _ in range(len(self._vectors))]
         try:
@@ -194,6 +200,7 @@ class Journal:
         for loop in {done.get_loop() for _, done in batch}:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_tell, [done for _, done in batch if done.get_loop() is loop], error)
+        return error
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:

@@ -151,7 +151,8 @@ class _Nodes:
             await records.save("scenarios", {scenario_id: scenario}, durable=False)
             runtime.stream_writer({"stage": "society", "event": "scenario", "id": scenario_id})
         failures = state["failures"] + modulator.failures
-        await records.save("failures", {f"{self._group.id}-r{state['round']}-{n}": f for n, f in enumerate(failures)})
+        told_of = {f"{self._group.id}-r{state['round']}-{n}": f for n, f in enumerate(failures)}
+        await records.save("failures", told_of, durable=False)
         await res.written(runtime.store)
         report = GroupReport(
             group=self._group.id,

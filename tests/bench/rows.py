@@ -17,30 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 from matrix_graph import Context, create_filter, create_generator, opened, tuned_process
-from matrix_graph.schema import Action, Scenario
+from matrix_graph.schema import Scenario
 from matrix_graph.testing import Faults
+from tests.bench.bare import bare
 from tests.bench.machine import machine
 from tests.bench.server import serving
+from tests.helpers import scenario
 
 ROWS, SLOTS, REPEATS = 1000, 32, 5
-PROMPT = "Write what this person would now ask, and the answer. " * 30
-
-
-async def _bare(url: str) -> dict[str, float]:
-    from langchain_openai import ChatOpenAI
-    from pydantic import SecretStr
-
-    model = ChatOpenAI(base_url=url, api_key=SecretStr("x"), model="fake")
-    gate = asyncio.Semaphore(SLOTS)
-
-    async def one(n: int) -> None:
-        async with gate:
-            await model.ainvoke([{"role": "system", "content": PROMPT}, {"role": "user", "content": f"Row {n}."}])
-
-    await one(0)
-    begun = time.process_time(), time.perf_counter()
-    await asyncio.gather(*(one(n) for n in range(ROWS)))
-    return _since(begun)
 
 
 async def _rows(url: str) -> dict[str, float]:
@@ -68,25 +52,8 @@ def _since(begun: tuple[float, float]) -> dict[str, float]:
 
 
 def _lived() -> list[Scenario]:
-    scenarios = []
-    for n in range(100):
-        agents = [f"agent{n}-{a}" for a in range(5)]
-        actions = [
-            Action(
-                id=f"s{n}-{agent}-{step}",
-                agent=agent,
-                step=step,
-                text=f"{agent} repaired pump {n}-{step} at the harbour before the ferry came, and wrote it down.",
-                trigger="goal",
-                recipients=[],
-                reason="",
-                call="",
-            )
-            for agent in agents
-            for step in range(3)
-        ]
-        scenarios.append(Scenario(id=f"s{n}", group=f"g{n % 20}", round=0, agents=agents, actions=actions, summary=""))
-    return scenarios
+    deed = "repaired the pump at the harbour before the ferry came, and wrote it down"
+    return [scenario(n, [f"agent{n}-{a}" for a in range(5)], f"{deed} {n}", steps=3) for n in range(100)]
 
 
 def main(repeats: int = REPEATS) -> None:
@@ -96,12 +63,12 @@ def main(repeats: int = REPEATS) -> None:
     faulty = Faults(latency=0.05, error=0.03, throttle=0.02, retry_after=0.2)
     for _ in range(repeats):
         with serving(clean) as url:
-            bare, rows = _run("bare", url), _run("rows", url)
+            plain, rows = _run("bare", url), _run("rows", url)
         with serving(faulty) as url:
             slow = _run("rows", url)
         own.append(rows["cpu"])
         for what in ("cpu", "wall"):
-            ratios[what].append(rows[what] / bare[what])
+            ratios[what].append(rows[what] / plain[what])
         ratios["faulty wall"].append(slow["wall"] / rows["wall"])
     table = Table("what", "median", "least to most", "bar", title=f"Rows · {ROWS} of one call, 50 ms · {machine()}")
 
@@ -123,7 +90,9 @@ def _run(part: str, url: str) -> dict[str, float]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] in (["bare"], ["rows"]):
-        with tuned_process() if sys.argv[1] == "rows" else nullcontext():
-            print(json.dumps(asyncio.run({"bare": _bare, "rows": _rows}[sys.argv[1]](sys.argv[2]))))
+        part, address = sys.argv[1:3]
+        with tuned_process() if part == "rows" else nullcontext():
+            work = bare(address, ROWS, SLOTS) if part == "bare" else _rows(address)
+            print(json.dumps(asyncio.run(work)))
     else:
         main(*map(int, sys.argv[1:]))

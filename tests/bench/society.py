@@ -28,32 +28,13 @@ from rich.table import Table
 from matrix_graph import ChromaStore, Context, Group, Persona, create_society, load_profiles, opened, sample_profiles
 from matrix_graph.process import tuned_process
 from matrix_graph.testing import Faults
+from tests.bench.bare import bare
 from tests.bench.machine import machine
 from tests.bench.server import serving
 
 SLOTS, REPEATS = 64, 5
-PROMPT = "You are a person in a small society. " * 55
-"""About as long as an agent's prompt."""
 
 Figures = dict[str, float]
-
-
-async def _bare(url: str, calls: int) -> Figures:
-    """Default `ChatOpenAI` calls, as many at a time as the society makes."""
-    from langchain_openai import ChatOpenAI
-    from pydantic import SecretStr
-
-    model = ChatOpenAI(base_url=url, api_key=SecretStr("x"), model="fake")
-    gate = asyncio.Semaphore(SLOTS)
-
-    async def one(n: int) -> None:
-        async with gate:
-            await model.ainvoke([{"role": "system", "content": PROMPT}, {"role": "user", "content": f"Act {n}."}])
-
-    await one(0)
-    begun = time.process_time()
-    await asyncio.gather(*(one(n) for n in range(calls)))
-    return {"cpu": (time.process_time() - begun) * 1000 / calls}
 
 
 async def _society(url: str, agents: int, rounds: int) -> Figures:
@@ -119,12 +100,15 @@ def main(repeats: int = REPEATS) -> None:
     lost = 0.0
     for _ in range(repeats):
         with serving() as url:
-            small, bare = _run("society", url=url, agents=100, rounds=4), _run("bare", url=url, calls=1500)
+            small, plain = (
+                _run("society", url=url, agents=100, rounds=4),
+                _run("bare", url=url, calls=1500, slots=SLOTS),
+            )
             middle, large = (
                 _run("society", url=url, agents=1000, rounds=1),
                 _run("society", url=url, agents=10_000, rounds=1),
             )
-            ratio.append(middle["cpu"] / bare["cpu"])
+            ratio.append(middle["cpu"] / plain["cpu"])
             growth.append(large["cpu"] / small["cpu"])
             memory.append(_run("society", url=url, agents=1000, rounds=10)["memory"])
         with serving(Faults(latency=1.0, sigma=0.5)) as url:
@@ -154,6 +138,6 @@ if __name__ == "__main__":
     if sys.argv[1:2] in (["bare"], ["society"]):
         part, arguments = sys.argv[1], json.loads(sys.argv[2])
         with tuned_process() if part == "society" else nullcontext():
-            print(json.dumps(asyncio.run({"bare": _bare, "society": _society}[part](**arguments))))
+            print(json.dumps(asyncio.run({"bare": bare, "society": _society}[part](**arguments))))
     else:
         main(*map(int, sys.argv[1:]))

@@ -10,30 +10,12 @@ from matrix_graph.generation.retrieval import PASSES, ordered_sources
 from matrix_graph.generation.writer import cleaned
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.structured import Malformed
-from matrix_graph.schema import Action, Scenario
+from matrix_graph.schema import Scenario
 from matrix_graph.testing import FakeChat, FakeEmbeddings
-from tests.helpers import context
-
-
-def _scenario(n: int, agents: list[str], summary: str) -> Scenario:
-    actions = [
-        Action(
-            id=f"s{n}-{a}",
-            agent=a,
-            step=0,
-            text=f"{a} acts on {summary}",
-            trigger="goal",
-            recipients=[],
-            reason="",
-            call="",
-        )
-        for a in agents
-    ]
-    return Scenario(id=f"s{n}", group=f"g{n % 2}", round=n, agents=agents, actions=actions, summary=summary)
-
+from tests.helpers import context, scenario
 
 SCENARIOS = [
-    _scenario(n, ["ana", "bo"], text) for n, text in enumerate(["a storm at sea", "bread and ovens", "a ledger"])
+    scenario(n, ["ana", "bo"], text) for n, text in enumerate(["a storm at sea", "bread and ovens", "a ledger"])
 ]
 
 
@@ -87,8 +69,8 @@ async def test_a_failing_call_is_a_failure_and_the_others_go_on() -> None:
 
 async def test_scenarios_come_from_the_store_by_default() -> None:
     store = InMemoryStore()
-    for scenario in SCENARIOS:
-        store.put(("scenarios", "run"), scenario["id"], dict(scenario))
+    for lived in SCENARIOS:
+        store.put(("scenarios", "run"), lived["id"], dict(lived))
     graph = create_generator().compile(store=store)
     result = await graph.ainvoke({"requirements": [{"kind": "sft", "count": 3}]}, context=context())
     assert len(result["rows"]) == 3
@@ -114,7 +96,7 @@ def test_an_instruction_of_nothing_is_malformed() -> None:
 def _many(agents: int, rounds: int) -> list[Scenario]:
     people = [f"agent{n}" for n in range(agents)]
     return [
-        _scenario(r * 100 + g, people[g * 5 : g * 5 + 5], f"bread and ovens, day {r}")
+        scenario(r * 100 + g, people[g * 5 : g * 5 + 5], f"bread and ovens, day {r}")
         for r in range(rounds)
         for g in range(agents // 5)
     ]
