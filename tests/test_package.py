@@ -16,7 +16,7 @@ def test_the_wheel_carries_prompts_profiles_and_types_and_works_from_there(tmp_p
     wheel = tmp_path / done.stdout.split()[-1]
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {"matrix_graph/py.typed", "matrix_graph/data/profiles.jsonl", "matrix_graph/prompts/agent.md"} <= names
-    assert "matrix_graph/prompts/small/agent.md" in names
+    assert {"matrix_graph/prompts/small/agent.md", "matrix_graph/prompts/small/respond_code.gbnf"} <= names
     assert not any(name.startswith(("tests/", "runs/")) for name in names)
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     code = (

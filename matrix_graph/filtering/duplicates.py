@@ -1,20 +1,25 @@
-"""Exact and near duplicates of prompts: the first of each stays.
+"""Duplicates: the same prompt again, exactly or nearly.
 
-Near: MinHash with locality-sensitive hashing proposes pairs (28 bands of 4 rows miss one in 2,000 at a
-similarity of 0.7), and the exact Jaccard similarity of character shingles decides.
+Locality-sensitive hashing proposes pairs (64 bands of 8 rows miss one in fifty at a similarity of 0.7,
+and one in 40,000 at 0.8), the signatures screen them, and the exact Jaccard similarity of character
+shingles decides. The first of a family stays.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+
+import numpy as np
 
 from matrix_graph.filtering.rows import prompt_of
 from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Row
 
-_BANDS, _ROWS, _SHINGLE = 28, 4, 5
+_BANDS, _ROWS, _SHINGLE = 64, 8, 5
+_SCREEN = 128
+_MARGIN = 0.17
+"""Four standard deviations of a similarity of 0.7 as `_SCREEN` hashes estimate it."""
 
 
 @dataclass(frozen=True)
@@ -46,32 +51,35 @@ class NearDuplicates:
         from rensa import RMinHash, RMinHashLSH
 
         index = RMinHashLSH(self.threshold, _BANDS * _ROWS, _BANDS)
-        kept: list[_Shingled] = []
+        texts: list[str] = []
+        screen = np.empty((len(earlier) + len(rows), _SCREEN), dtype=np.uint32)
         drops = []
         for number, row in enumerate([*earlier, *rows]):
-            text = _Shingled(_folded(row))
+            text = _folded(row)
+            shingles = _shingles(text)
             signature = RMinHash(_BANDS * _ROWS, 42)
-            signature.update(list(text.shingles))
-            overlap = max((text.jaccard(kept[other]) for other in index.query(signature)), default=0.0)
+            signature.update(list(shingles))
+            digest = np.asarray(signature.digest()[:_SCREEN], dtype=np.uint32)
+            overlap = 0.0
+            if near := index.query(signature):
+                alike = (screen[near] == digest).mean(1) >= self.threshold - _MARGIN
+                overlap = max((_jaccard(shingles, _shingles(texts[near[n]])) for n in np.flatnonzero(alike)), default=0)
             if number >= len(earlier) and overlap >= self.threshold:
                 drops.append(Drop(row["id"], "near duplicate", round(overlap, 3), self.threshold))
                 continue
-            index.insert(len(kept), signature)
-            kept.append(text)
+            index.insert(len(texts), signature)
+            screen[len(texts)] = digest
+            texts.append(text)
         return drops
 
 
-@dataclass(frozen=True)
-class _Shingled:
-    text: str
+def _shingles(text: str) -> frozenset[str]:
+    return frozenset(text[i : i + _SHINGLE] for i in range(max(1, len(text) - _SHINGLE + 1)))
 
-    @cached_property
-    def shingles(self) -> frozenset[str]:
-        return frozenset(self.text[i : i + _SHINGLE] for i in range(max(1, len(self.text) - _SHINGLE + 1)))
 
-    def jaccard(self, other: _Shingled) -> float:
-        common = len(self.shingles & other.shingles)
-        return common / (len(self.shingles) + len(other.shingles) - common)
+def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
+    common = len(one & other)
+    return common / (len(one) + len(other) - common)
 
 
 def _folded(row: Row) -> str:

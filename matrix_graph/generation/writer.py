@@ -78,7 +78,11 @@ class Writer:
                 before[0] = {**before[0], "content": f"{self.requirement.system}\n\n{before[0]['content']}"}
         caller = self.res.student if student else self.res.model
         answer = await caller.text(
-            f"{self._slot}/{place}", [*before, *turns], max_tokens=self.requirement.max_tokens, check=check
+            f"{self._slot}/{place}",
+            [*before, *turns],
+            max_tokens=self.requirement.max_tokens,
+            check=check,
+            grammar=None if student else self.res.prompts.grammar(prompt),
         )
         self.calls.append(answer.call)
         return answer.value
@@ -103,6 +107,7 @@ class Writer:
             max_tokens=400,
             check=lambda text: check(cleaned(text)),
             paragraph=True,
+            grammar=self.res.prompts.grammar(prompts[-1]),
         )
         self.calls.append(answer.call)
         return answer.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -14,6 +15,8 @@ from matrix_graph.errors import InputError
 from matrix_graph.llm import local
 
 LOCAL = "local"
+_ENVELOPE = frozenset({"model", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
+"""What the client wants to see itself of a request; the rest is the body."""
 
 
 def chat_model(
@@ -76,10 +79,30 @@ def _minilm() -> Embeddings:
 
 
 def _openai(**options: Any) -> BaseChatModel:
-    from langchain_openai import ChatOpenAI
     from openai import DefaultAioHttpClient
 
-    return ChatOpenAI(**options, max_retries=0, http_async_client=DefaultAioHttpClient())
+    return _lean_chat()(**options, max_retries=0, http_async_client=DefaultAioHttpClient())
+
+
+@cache
+def _lean_chat() -> Callable[..., BaseChatModel]:
+    from langchain_openai import ChatOpenAI
+
+    class LeanChatOpenAI(ChatOpenAI):
+        """`ChatOpenAI` whose messages the client sends as they are.
+
+        They are plain JSON already; its walk over them by their declared types takes a quarter of a call's CPU.
+        """
+
+        def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            payload = super()._get_request_payload(*args, **kwargs)
+            if "messages" not in payload:
+                return payload
+            kept = {name: payload[name] for name in _ENVELOPE & payload.keys()}
+            body = {name: value for name, value in payload.items() if name not in _ENVELOPE}
+            return kept | {"messages": [], "extra_body": body | (payload.get("extra_body") or {})}
+
+    return LeanChatOpenAI
 
 
 def _openai_name(spec: str, what: str) -> str:

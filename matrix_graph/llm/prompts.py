@@ -1,6 +1,8 @@
 """Prompts are files: one each, `# system` and `# user` sections, `$name` for a variable.
 
 Values are put in once and never read as templates, so text from profiles and models stays text.
+Beside a prompt for small models may lie a grammar (`NAME.gbnf`, as llama.cpp reads it) that holds the
+answer to its form.
 """
 
 from __future__ import annotations
@@ -63,6 +65,7 @@ class Prompts:
     def __init__(self, folder: Path | str | None = None, *, small: bool = False) -> None:
         shipped = _shipped_folder()
         paths = _in(shipped) | (_in(shipped / "small") if small else {})
+        grammars = _in(shipped / "small", ".gbnf") if small else {}
         if folder:
             own = _in(Path(folder))
             if not own:
@@ -70,7 +73,13 @@ class Prompts:
             if unknown := own.keys() - VARIABLES.keys():
                 raise InputError(f"No prompt is called {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}.")
             paths |= own
+            grammars = {name: path for name, path in grammars.items() if name not in own}
         self._prompts = {name: _parse(name, paths[name].read_text("utf-8")) for name in VARIABLES}
+        self._grammars = {name: path.read_text("utf-8") for name, path in grammars.items()}
+
+    def grammar(self, name: str) -> str | None:
+        """The grammar that the answer to this prompt is held to, if it has one."""
+        return self._grammars.get(name)
 
     def render(self, *names: str, **variables: str) -> list[dict[str, str]]:
         """The chat messages of these prompts, one after another; equal roles in a row are joined."""
@@ -90,8 +99,8 @@ def _shipped_folder() -> Path:
     return installed if installed.is_dir() else installed.parents[1] / "prompts"
 
 
-def _in(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in sorted(folder.glob("*.md"))}
+def _in(folder: Path, ending: str = ".md") -> dict[str, Path]:
+    return {path.stem: path for path in sorted(folder.glob(f"*{ending}"))}
 
 
 def _parse(name: str, text: str) -> Prompt:

@@ -52,6 +52,14 @@ async def test_the_same_server_behind_a_base_url(tmp_path: Path) -> None:
     assert result.summary["ended"].startswith(("complete", "exhausted"))
 
 
+async def test_it_writes_what_it_could_not_form_alone(tmp_path: Path) -> None:
+    config = RunConfig(agents=4, group_size=2, scenarios=3, rows=1, kind=("reason", "code"), out=tmp_path / "run")
+    result = await arun(config)
+    assert result.complete, result.summary["counts"]
+    assert result.rows("reason")[0]["thinking"]
+    assert "assert" in result.rows("code")[0]["tests"]
+
+
 async def test_missing_weights_are_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "find_spec", lambda name: None)
     local.chat_server.cache_clear()

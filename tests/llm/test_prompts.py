@@ -21,6 +21,13 @@ def test_every_shipped_prompt_renders_with_its_variables(small: bool) -> None:
         assert all("$" not in m["content"] for m in messages)
 
 
+def test_grammars_go_with_small_models_and_give_way_to_the_users_prompts(tmp_path: Path) -> None:
+    assert PROMPTS.grammar("respond_code") is None
+    assert "root ::=" in (Prompts(small=True).grammar("respond_code") or "")
+    (tmp_path / "respond_code.md").write_text("# system\nWrite Python.")
+    assert Prompts(tmp_path, small=True).grammar("respond_code") is None
+
+
 @given(text=st.text())
 def test_a_value_is_never_read_as_a_template(text: str) -> None:
     hostile = "$goal ${plan} {{x}} {0} %(a)s" + text

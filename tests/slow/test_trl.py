@@ -7,47 +7,16 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("trl", reason="make test-slow installs TRL and a CPU build of PyTorch")
+pytest.importorskip("trl", reason="make test-slow installs it")
 
 import torch
 from datasets import Dataset, load_dataset
-from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from matrix_graph.config import RunConfig
 from matrix_graph.export.folder import export
 from matrix_graph.filtering.sandbox import run_code
-from matrix_graph.generation.requirements import KINDS
-from matrix_graph.runner import run
-from matrix_graph.testing import FakeServer
 
 pytestmark = pytest.mark.filterwarnings("default")
-
-TEMPLATE = (
-    "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}<eos>{% endfor %}"
-    "{% if add_generation_prompt %}<|assistant|>{% endif %}"
-)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("run")
-    with FakeServer() as server:
-        small = {"agents": 8, "scenarios": 4, "rows": 8, "model": "openai:fake", "embeddings": "openai:fake"}
-        assert run(RunConfig.model_validate(small | {"kind": KINDS, "base_url": server.url, "out": out})).complete
-    return out
-
-
-@pytest.fixture
-def tokenizer() -> PreTrainedTokenizerFast:
-    letters = {chr(n): n for n in range(128)} | {"<eos>": 128, "<pad>": 129, "<unk>": 130}
-    plain = Tokenizer(models.WordLevel(letters, unk_token="<unk>"))
-    plain.pre_tokenizer = pre_tokenizers.Split("", "isolated")
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=plain, eos_token="<eos>", pad_token="<pad>", unk_token="<unk>", chat_template=TEMPLATE
-    )
-    fast.padding_side = "left"
-    return fast
 
 
 def _model(tmp_path: Path) -> LlamaForCausalLM:
