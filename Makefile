@@ -21,6 +21,8 @@ bench: .venv/dev
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.society
 	$(BIN)/python -m tests.bench.rows
+	$(BIN)/python -m tests.bench.filtering
+	$(BIN)/python -m tests.bench.learning
 
 lint: .venv/dev
 	$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 import yaml
@@ -20,10 +20,54 @@ LOCAL_CONCURRENCY, CONCURRENCY = 8, 16
 LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
 
 
-class RunConfig(BaseModel):
-    """What a run needs to know. Paths are relative to the working directory."""
+class Options(BaseModel):
+    """Options that a YAML file and flags can fill; an unknown one is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def load(cls, path: Path | None, options: dict[str, Any]) -> Self:
+        """From a YAML file (if any) with `options` that are not None over it.
+
+        Raises:
+            InputError: the file cannot be read, or an option is wrong; the message names it.
+        """
+        try:
+            fields = yaml.safe_load(path.read_text("utf-8")) or {} if path else {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"Cannot read the configuration {path}: {error}") from error
+        if not isinstance(fields, dict):
+            raise InputError(f"{path} must hold options as 'name: value' lines.")
+        try:
+            return cls.model_validate(fields | {k: v for k, v in options.items() if v is not None})
+        except ValidationError as error:
+            raise InputError(_told(error)) from error
+
+    def public(self) -> dict[str, Any]:
+        """The fields, JSON-ready; they hold no secret."""
+        return self.model_dump(mode="json")
+
+
+def split(value: Any) -> Any:
+    """The parts of a flag's value that lists several with commas."""
+    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
+
+
+def checked_url(base_url: str | None) -> None:
+    """See that a server's URL is one, and holds no key.
+
+    Raises:
+        ValueError: it does not do.
+    """
+    url = urlsplit(base_url or "http://")
+    if url.scheme not in ("http", "https"):
+        raise ValueError("--base-url must start with http:// or https://")
+    if "@" in url.netloc or url.query:
+        raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
+
+
+class RunConfig(Options):
+    """What a run needs to know. Paths are relative to the working directory."""
 
     profiles: Path | None = Field(None, description="JSON Lines of profiles; the shipped synthetic ones by default")
     agents: int = Field(20, ge=1, le=100_000, description="how many agents live in the society")
@@ -66,19 +110,20 @@ class RunConfig(BaseModel):
         None, description="US dollars per million tokens in,out, if not on the price list"
     )
     decontaminate: Path | None = Field(None, description="benchmark prompts; rows that share an 8-gram with them go")
+    rules: Path | None = Field(None, description="YAML with the filter's rules and thresholds; see README")
+    judge: tuple[str, ...] = Field((), description="models that judge the rows, with commas")
+    reward: tuple[str, ...] = Field(
+        (), description="what scores the student's answers; see: matrix-graph filter --help"
+    )
+    rollouts: int | None = Field(None, ge=1, le=256, description="answers of the student per row, for rewards")
     prompts: Path | None = Field(None, description="folder with your own versions of prompts")
     out: Path = Field(Path("runs/run"), description="folder for the run")
     strict: bool = Field(False, description="stop at the first bad profile row")
 
-    @field_validator("kind", mode="before")
+    @field_validator("kind", "price", "judge", "reward", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
-
-    @field_validator("price", mode="before")
-    @classmethod
-    def _pair(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+        return split(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
@@ -90,35 +135,13 @@ class RunConfig(BaseModel):
             raise ValueError("--base-url goes with --model openai:NAME or --embeddings openai:NAME")
         if self.requirements and self.model_fields_set & {"kind", "domain", "max_tokens"}:
             raise ValueError("--requirements states kinds, domains and limits itself")
-        url = urlsplit(self.base_url or "http://")
-        if url.scheme not in ("http", "https"):
-            raise ValueError("--base-url must start with http:// or https://")
-        if "@" in url.netloc or url.query:
-            raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
+        checked_url(self.base_url)
         if self.durability == "sync" and self.checkpoints == "scenario":
             # LangGraph 1.2 waits for a checkpoint that a subgraph without a checkpointer never makes.
             raise ValueError("--durability sync needs --checkpoints step")
         if self.max_cost is not None and self.model == LOCAL and self.student in (None, LOCAL):
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
         return self
-
-    @classmethod
-    def load(cls, path: Path | None, options: dict[str, Any]) -> RunConfig:
-        """From a YAML file (if any) with `options` that are not None over it.
-
-        Raises:
-            InputError: the file cannot be read, or an option is wrong; the message names it.
-        """
-        try:
-            fields = yaml.safe_load(path.read_text("utf-8")) or {} if path else {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"Cannot read the configuration {path}: {error}") from error
-        if not isinstance(fields, dict):
-            raise InputError(f"{path} must hold options as 'name: value' lines.")
-        try:
-            return cls.model_validate(fields | {k: v for k, v in options.items() if v is not None})
-        except ValidationError as error:
-            raise InputError(_told(error)) from error
 
     def context(self) -> Context:
         """The context that this configuration stands for."""
@@ -150,10 +173,6 @@ class RunConfig(BaseModel):
             return load_requirements(self.requirements, self.rows)
         limit = self.max_tokens or (LOCAL_MAX_TOKENS if self.model == LOCAL else MAX_TOKENS)
         return [Requirement(kind=kind, count=self.rows, domain=self.domain, max_tokens=limit) for kind in self.kind]
-
-    def public(self) -> dict[str, Any]:
-        """The fields, JSON-ready; they hold no secret."""
-        return self.model_dump(mode="json")
 
 
 def _told(error: ValidationError) -> str:

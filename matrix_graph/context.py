@@ -24,8 +24,9 @@ from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.limiter import Limiter
 from matrix_graph.llm.local import CHAT_MODEL
-from matrix_graph.llm.models import LOCAL, chat_model, close_model, embedding_model
+from matrix_graph.llm.models import LOCAL, NONE, chat_model, close_model, embedding_model
 from matrix_graph.llm.prompts import Prompts
+from matrix_graph.llm.remote import Remote
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
@@ -40,9 +41,9 @@ class Context:
     """Settings of one run; pass it as `context=` to the compiled graph, and again on resume.
 
     Attributes:
-        model: Who plays, routes and writes: `local`, `openai:NAME`, or a LangChain chat model.
+        model: Who plays, routes and writes: `local`, `openai:NAME`, a LangChain chat model, or `none`.
         student: The model about to be tuned, which writes DPO's rejected answers; `model` if None.
-        embeddings: `local`, `openai:NAME`, or LangChain embeddings.
+        embeddings: `local`, `openai:NAME`, LangChain embeddings, or `none`.
         base_url: The server behind `openai:` specs, with its `/v1`; OpenAI's own if None.
         temperature: Sampling temperature; the provider's default if None.
         run: Name of the run in the store.
@@ -93,6 +94,7 @@ class Resources:
         self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget)
         self.model = Caller(model, line, timeout=context.timeout)
         self.student = Caller(student, line, timeout=context.timeout)
+        self.remote = Remote(line, timeout=context.timeout)
         self.budget.prices = _prices(context, {self.model.name, self.student.name})
         self.budget.carry_over(self.journal.totals())
         self._context = context
@@ -200,6 +202,11 @@ async def opened(context: Context | None) -> Resources:
     return found
 
 
+def open_now(context: Context) -> Resources | None:
+    """What is open for `context`, if anything is."""
+    return _opened.get(context)
+
+
 async def close(context: Context) -> None:
     """Close what was opened for `context`; it may be used again and is then opened anew."""
     if found := _opened.pop(context, None):
@@ -209,7 +216,7 @@ async def close(context: Context) -> None:
 def _prices(context: Context, names: set[str]) -> dict[str, Price]:
     own = Price(*context.price) if context.price else None
     prices: dict[str, Price] = {}
-    for name in names - {CHAT_MODEL}:
+    for name in names - {CHAT_MODEL, NONE}:
         price = own or price_of(name)
         if price:
             prices[name] = price

@@ -1,7 +1,7 @@
 """A run directory: configuration → models, store, graph → files, and on from there after a stop.
 
 run.json  society.json  scenarios.jsonl  dataset/<requirement>.jsonl  rejected.jsonl  README.md
-journal.sqlite  checkpoints.sqlite  chroma/
+journal.sqlite  journals/  checkpoints.sqlite  chroma/
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from matrix_graph.config import RunConfig
-from matrix_graph.context import Context, Resources, close, opened
+from matrix_graph.context import Context, Resources, close, open_now, opened
 from matrix_graph.errors import InputError, RunPaused
 from matrix_graph.estimates import estimate
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
-from matrix_graph.filtering.contamination import Contamination, read_benchmark
-from matrix_graph.filtering.graph import DEFAULT_STEPS
+from matrix_graph.filter_config import FilterConfig
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
 from matrix_graph.folder import (
@@ -38,10 +37,10 @@ from matrix_graph.folder import (
     versions,
 )
 from matrix_graph.generation.requirements import Requirement
-from matrix_graph.llm.models import LOCAL
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
+from matrix_graph.probe import probe
 from matrix_graph.process import tuned_process
 from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society import plan
@@ -111,6 +110,7 @@ class _Session:
     profiles: list[Profile]
     bad_rows: list[BadRow]
     steps: tuple[Step, ...]
+    measuring: tuple[Context, ...]
     wanted: list[Requirement]
     context: Context
     listen: Listener
@@ -127,20 +127,22 @@ class _Session:
         else:
             check_folder(config.out, overwrite)
         profiles, bad = load_profiles(config.profiles, strict=config.strict)
-        benchmark = read_benchmark(config.decontaminate) if config.decontaminate else []
-        steps = (*DEFAULT_STEPS, Contamination.of(benchmark)) if benchmark else DEFAULT_STEPS
+        measuring = FilterConfig.of_run(config)
+        means = measuring.means()
+        steps = measuring.funnel().steps(means)
         wanted = began_with(config.out) if resume else config.wanted()
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
         context = config.context()
-        probes = 0 if resume else await _probe(replace(context, journal=None, max_calls=None))
+        probes = 0 if resume else sum([await probe(c) for c in (context, *means.contexts)])
         if overwrite:
             clear_folder(config.out)
         foreseen = {} if resume else estimate(config, profiles).totals()
         before = begin_folder(
             config, {"requirements": [w.model_dump(mode="json") for w in wanted], "estimate": foreseen}
         )
-        return cls(config, profiles, bad, steps, wanted, context, listen, time.time(), probes, before)
+        (config.out / "journals").mkdir(exist_ok=True)
+        return cls(config, profiles, bad, steps, means.contexts, wanted, context, listen, time.time(), probes, before)
 
     async def go(self) -> RunResult:
         res = await opened(self.context)
@@ -154,7 +156,8 @@ class _Session:
             finally:
                 store.close()
         finally:
-            await close(self.context)
+            for context in (self.context, *self.measuring):
+                await close(context)
 
     async def _work(self, res: Resources, store: ChromaStore) -> RunResult:
         counts: dict[str, Any] = {}
@@ -249,6 +252,7 @@ class _Session:
         return RunResult(out, summary)
 
     def _save(self, res: Resources, counts: dict[str, Any], similarity: dict[str, float], ended: str) -> dict[str, Any]:
+        budgets = [res.budget, *(found.budget for c in self.measuring if (found := open_now(c)))]
         summary = {
             "format": FORMAT,
             "config": self.config.public(),
@@ -257,9 +261,12 @@ class _Session:
             "seed": self.config.seed,
             "counts": counts,
             "homophily": similarity,
-            "calls": res.budget.calls,
-            "tokens": {"input": res.budget.input_tokens, "output": res.budget.output_tokens},
-            "cost_usd": round(res.budget.cost, 6),
+            "calls": sum(budget.calls for budget in budgets),
+            "tokens": {
+                "input": sum(budget.input_tokens for budget in budgets),
+                "output": sum(budget.output_tokens for budget in budgets),
+            },
+            "cost_usd": round(sum(budget.cost for budget in budgets), 6),
             "requirements": self.before["requirements"],
             "estimate": self.before["estimate"],
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
@@ -267,22 +274,3 @@ class _Session:
         }
         write_text(self.config.out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
         return summary
-
-
-async def _probe(context: Context) -> int:
-    """See that the models answer; returns the number of chat calls that it took."""
-    res = await opened(context)
-    try:
-        await res.embedder.embed(["probe"])
-        ask = [{"role": "user", "content": "Answer with the word: ready"}]
-        if context.model != LOCAL:
-            await res.model.text("probe", ask)
-        if context.student and context.student != LOCAL:
-            await res.student.text("probe/student", ask)
-    except RunPaused as error:
-        raise InputError(
-            f"The model cannot be reached{f' at {context.base_url}' if context.base_url else ''}: {error}"
-        ) from error
-    finally:
-        await close(context)
-    return res.budget.calls

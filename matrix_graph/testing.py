@@ -99,9 +99,9 @@ def instance(schema: dict[str, Any], rng: random.Random) -> Any:
     return prose(rng, 1)[: schema.get("maxLength", 200)]
 
 
-def answer_to(messages: Sequence[dict[str, Any]], schema: dict[str, Any] | None = None) -> str:
-    """The answer to a request, fixed by its content."""
-    rng = _seeded(json.dumps([messages, schema], sort_keys=True))
+def answer_to(messages: Sequence[dict[str, Any]], schema: dict[str, Any] | None = None, seed: int | None = None) -> str:
+    """The answer to a request, fixed by its content and its seed."""
+    rng = _seeded(json.dumps([messages, schema] if seed is None else [messages, schema, seed], sort_keys=True))
     if schema:
         return json.dumps(instance(schema, rng))
     asked = f"{messages[0]['content']} {messages[-1]['content']}"
@@ -282,7 +282,7 @@ class FakeServer:
         asked = str(body["messages"][-1]["content"])
         schema = (body.get("response_format") or {}).get("json_schema", {}).get("schema")
         text = next((reply for words, reply in self.replies.items() if words in asked), None)
-        text = answer_to(body["messages"], schema) if text is None else text
+        text = answer_to(body["messages"], schema, body.get("seed")) if text is None else text
         finish = "stop"
         if draw < self.faults.malformed:
             text = '{"oops": ' if schema else ""

@@ -27,10 +27,13 @@ BELOW: dict[str, set[str]] = {
 }
 BELOW["process"] = BASE
 BELOW["tally"] = BASE
+BELOW["probe"] = BASE | {"llm", "context"}
 BELOW["estimates"] = BASE | {"llm", "society", "generation", "config"}
 BELOW["folder"] = BASE | {"memory", "society", "generation", "export", "config"}
-BELOW["runner"] = set(BELOW)
-BELOW["workbench"] = BELOW["runner"] | {"runner"}
+BELOW["filter_config"] = BASE | {"llm", "context", "filtering", "config"}
+BELOW["filter_runner"] = BELOW["filter_config"] | {"export", "filter_config", "probe"}
+BELOW["runner"] = set(BELOW) - {"filter_runner"}
+BELOW["workbench"] = set(BELOW)
 FILES = [p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT]
 
 

@@ -71,5 +71,31 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
+    """The README.md of a filter run's folder, from the contents of its filter.json."""
+    config = summary["config"]
+    head = {
+        "size_categories": [next((name for limit, name in _SIZES if summary["kept"] < limit), "100K<n<1M")],
+        "configs": [{"config_name": name, "data_files": f"dataset/{name}.jsonl"} for name in files],
+    }
+    lines = [
+        "---",
+        yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
+        "---",
+        "# Filtered data set",
+        "",
+        f"{summary['kept']} of {summary['given']} rows, kept by matrix-graph's filter. Judges:"
+        f" {_cell(', '.join(config['judge']) or 'none')}; student: {_cell(config['student'] or 'none')}.",
+        "",
+        "| step | left | dropped |",
+        "|---|---|---|",
+        *(f"| {_cell(s['step'])} | {s['left']} | {s['dropped']} |" for s in summary["funnel"]),
+        "",
+        "`controls/` holds as many rows at random and as many of the same lengths: train them, too, to see what the",
+        "filter is worth. The licence is that of the rows given. Every dropped row is in `rejected.jsonl`.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
 def _cell(text: object) -> str:
     return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())

@@ -18,12 +18,22 @@ _ASKING = re.compile(
     r"advise|suggestions?|recommend(?:ations?)?)\b",
     re.I,
 )
+_VERBS = (
+    "write|explain|describe|list|make|draft|compare|calculate|work out|check|review|suggest|plan|create|design|find|"
+    "summari[sz]e|translate|rewrite|outline|walk me|prepare|propose|estimate|show|tell|give|help|implement|fix|"
+    "evaluate|analy[sz]e|discuss|identify|provide|generate|compute|solve|prove|classify|edit|convert|recommend|draw up|"
+    "break down|"
+    "go through|set up|build|choose|decide|correct|complete|answer|name|state|define|brainstorm|develop|construct|sort|"
+    "arrange|format|simplify|shorten|paraphrase|rephrase|proofread|polish|critique|assess|rank|predict|imagine|pretend|"
+    "act as|role-?play|continue|fill in|match|extract|categori[sz]e|label|detect|debug|refactor|optimi[sz]e|improve|"
+    "verify|teach|determine|derive|remove|replace|return|print|cite|share|consider|assume|let's|add|expand|elaborate|"
+    "illustrate|interpret|justify|formulate|compose|produce|combine|merge|select|pick|organi[sz]e|schedule|diagnose|"
+    "troubleshoot|advise|use (?:the|this|these)|turn (?:the|this|these|it)"
+)
 _IMPERATIVE = re.compile(
-    r"(?:^|[.!:;\n]\s*)(?:now,?\s+)?"
-    r"(?:write|explain|describe|list|make|draft|compare|calculate|work out|check|review|suggest|plan|create|design|"
-    r"find|summari[sz]e|translate|rewrite|outline|walk me|prepare|propose|estimate|show|tell|give|help|implement|fix|"
-    r"evaluate|analy[sz]e|discuss|identify|provide|generate|compute|solve|prove|classify|edit|convert|recommend|"
-    r"draw up|break down|go through|set up|build|choose|decide|correct|complete|answer|name|state|define)\b",
+    rf"(?:^|[.!:;\n)\]\"”’]\s*)(?:now,?\s+|then,?\s+|first,?\s+)?(?:{_VERBS})\b"
+    rf"|\b(?:{_VERBS})\s+(?:me|us)\b"
+    rf"|(?:,|\band|\bthen|\bso)\s+(?:{_VERBS})\s+(?:my|our|an?|the|this|it|how|what|why|which|whether)\b",
     re.I,
 )
 _RESIDUE = re.compile(
@@ -60,18 +70,23 @@ class Form:
         english = str(row.get("language") or "English").lower().startswith("english")
         if english and not _ASKING.search(prompt) and not _IMPERATIVE.search(prompt):
             return Drop(row["id"], "no request", prompt[:80], "a question or a task")
-        if found := _RESIDUE.search(_CODE.sub("", prompt)):
+        if found := _RESIDUE.search(without_code(prompt)):
             return Drop(row["id"], "template residue", found.group(), "none in the prompt")
         for column, answer in answers.items():
             if words_in(answer) < self.min_answer_words and column != "rejected":
                 return Drop(row["id"], "answer too short", words_in(answer), self.min_answer_words)
-            if found := _RESIDUE.search(_CODE.sub("", answer)):
+            if found := _RESIDUE.search(without_code(answer)):
                 return Drop(row["id"], "template residue", found.group(), f"none in {column}")
             if column != "rejected" and not _ENDED.search(answer.strip()):
                 return Drop(row["id"], "answer breaks off", answer.strip()[-40:], "an end")
         if len(set(answers.values())) < len(answers):
             return Drop(row["id"], "identical answers", 1.0, "chosen and rejected differ")
         return None
+
+
+def without_code(text: str) -> str:
+    """`text` without blocks of code."""
+    return _CODE.sub("", text)
 
 
 def _broken_turns(row: Row) -> str:

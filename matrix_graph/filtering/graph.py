@@ -1,25 +1,28 @@
 """The filter as a graph: one node a step, in a line; what a step drops goes no further.
 
-form → code → exact_duplicates → near_duplicates → contamination
+form → language → code → exact_duplicates → near_duplicates → … → review
 """
 
 from __future__ import annotations
 
-import asyncio
-import operator
-from collections.abc import Sequence
-from typing import Annotated, Any, Protocol, TypedDict
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
+from langgraph.types import interrupt
 
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.code import TestsPass
 from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
 from matrix_graph.filtering.form import Form
-from matrix_graph.filtering.step import Step
+from matrix_graph.filtering.language import Language
+from matrix_graph.filtering.step import Drop, Finding, Note, Step, findings_of
 from matrix_graph.schema import Rejection, Row
+
+REVIEW = "review"
 
 
 class FilterInput(TypedDict, total=False):
@@ -35,7 +38,7 @@ class FilterInput(TypedDict, total=False):
 class FilterState(FilterInput, total=False):
     """The rows that are left, and those dropped so far."""
 
-    rejections: Annotated[list[Rejection], operator.add]
+    rejections: list[Rejection]
 
 
 class FilterOutput(TypedDict):
@@ -45,14 +48,19 @@ class FilterOutput(TypedDict):
     rejections: list[Rejection]
 
 
-DEFAULT_STEPS: tuple[Step, ...] = (Form(), TestsPass(), ExactDuplicates(), NearDuplicates())
+DEFAULT_STEPS: tuple[Step, ...] = (Form(), Language(), TestsPass(), ExactDuplicates(), NearDuplicates())
 
 
-def create_filter(steps: Sequence[Step] = DEFAULT_STEPS) -> StateGraph[FilterState, Context, FilterInput, FilterOutput]:
-    """The uncompiled graph of the filter; it needs no model, store or context.
+def create_filter(
+    steps: Sequence[Step] = DEFAULT_STEPS, *, review: int = 0
+) -> StateGraph[FilterState, Context, FilterInput, FilterOutput]:
+    """The uncompiled graph of the filter; the default steps need no model, store or context.
 
     Args:
         steps: Any callables with a `name` that fit `Step`, in their order.
+        review: So many kept and so many dropped rows, drawn at random, are shown to a person at the end through
+            `interrupt()`. Resume with `Command(resume={"keep": [ids], "drop": {id: reason}})`: dropped rows to
+            keep after all, and kept ones to drop. Needs a checkpointer.
 
     Raises:
         InputError: no steps, or two of one name.
@@ -64,7 +72,10 @@ def create_filter(steps: Sequence[Step] = DEFAULT_STEPS) -> StateGraph[FilterSta
     for before, step in zip([START, *names], steps, strict=False):
         builder.add_node(step.name, _node(step))
         builder.add_edge(before, step.name)
-    builder.add_edge(names[-1], END)
+    if review:
+        builder.add_node(REVIEW, _reviewed(review))
+        builder.add_edge(names[-1], REVIEW)
+    builder.add_edge(REVIEW if review else names[-1], END)
     return builder
 
 
@@ -75,16 +86,60 @@ class _Node(Protocol):
 def _node(step: Step) -> _Node:
     async def run(state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]:
         earlier = await _earlier(state, runtime) if step.compares else []
-        drops = {d.id: d for d in await asyncio.to_thread(step, state["rows"], earlier)}
-        rejections = [
-            Rejection(id=d.id, kind=row.get("kind", ""), rule=d.rule, value=d.value, threshold=d.threshold, row=row)
-            for row in state["rows"]
-            if (d := drops.get(row["id"]))
-        ]
-        runtime.stream_writer({"stage": "filter", "event": "step", "step": step.name, "dropped": len(drops)})
-        return {"rows": [row for row in state["rows"] if row["id"] not in drops], "rejections": rejections}
+        found = await findings_of(step, state["rows"], earlier)
+        drops = {finding.id: finding for finding in found if isinstance(finding, Drop)}
+        rows = with_notes(state["rows"], found)
+        rejections = [_rejection(row, drop) for row in rows if (drop := drops.get(row["id"]))]
+        left = [row for row in rows if row["id"] not in drops]
+        told = {"step": step.name, "dropped": len(rejections), "left": len(left)}
+        runtime.stream_writer({"stage": "filter", "event": "step", **told})
+        return {"rows": left, "rejections": state.get("rejections", []) + rejections}
 
     return run
+
+
+def with_notes(rows: Sequence[Row], found: Sequence[Finding]) -> list[Row]:
+    """The rows with the columns that `found` notes."""
+    noted = {finding.id: finding.columns for finding in found if isinstance(finding, Note)}
+    return [_with(row, noted.get(row["id"])) for row in rows]
+
+
+def _with(row: Row, columns: Mapping[str, Any] | None) -> Row:
+    if not columns:
+        return row
+    gone = {name for name, value in columns.items() if value is None}
+    return {name: value for name, value in {**row, **columns}.items() if name not in gone}
+
+
+def _rejection(row: Row, drop: Drop) -> Rejection:
+    return Rejection(
+        id=row["id"], kind=row.get("kind", ""), rule=drop.rule, value=drop.value, threshold=drop.threshold, row=row
+    )
+
+
+def _reviewed(size: int) -> Any:
+    def review(state: FilterState) -> dict[str, Any]:
+        rows, rejections = state["rows"], state.get("rejections", [])
+        draw = random.Random(len(rows))
+        shown = {
+            "kept": draw.sample(rows, min(size, len(rows))),
+            "dropped": draw.sample(rejections, min(size, len(rejections))),
+        }
+        answer = interrupt(shown) or {}
+        back, out = set(answer.get("keep", [])), dict(answer.get("drop", {}))
+        if strangers := (back - {r["id"] for r in rejections}) | (out.keys() - {r["id"] for r in rows}):
+            raise InputError(f"No such row to keep or drop: {', '.join(sorted(strangers))}.")
+        dropped = [
+            _rejection(row, Drop(row["id"], "review", str(out[row["id"]]), "a person"))
+            for row in rows
+            if row["id"] in out
+        ]
+        return {
+            "rows": [row for row in rows if row["id"] not in out] + [r["row"] for r in rejections if r["id"] in back],
+            "rejections": [r for r in rejections if r["id"] not in back] + dropped,
+        }
+
+    return review
 
 
 async def _earlier(state: FilterState, runtime: Runtime[Context]) -> list[Row]:

@@ -6,11 +6,10 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from pydantic import BaseModel, Field
-
 from matrix_graph.errors import CallFailed
 from matrix_graph.generation.requirements import KindName
 from matrix_graph.generation.writer import Turn, Writer, cleaned, turn
+from matrix_graph.llm.rating import Rating
 from matrix_graph.llm.settled import settled
 from matrix_graph.llm.structured import Malformed
 
@@ -19,13 +18,6 @@ _THINKING = re.compile(r"\A\s*<think>\s*(.+?)\s*</think>\s*(.+)\Z", re.S)
 _BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.S | re.M)
 _PARTED = re.compile(r"^[ \t]*={3,}[ \t]*$", re.M)
 _SATISFIED = re.compile(r"\W*SATISFIED\W*")
-
-
-class Rating(BaseModel):
-    """How good an answer is, from 1 to 10, with the reason first."""
-
-    reason: str = Field(max_length=120)
-    score: int = Field(ge=1, le=10)
 
 
 async def _sft(writer: Writer) -> Columns:

@@ -120,13 +120,14 @@ class Caller:
         check: Callable[[str], str] = str.strip,
         paragraph: bool = False,
         grammar: str | None = None,
+        seed: int | None = None,
         rank: int = 0,
     ) -> Answer[str]:
         """Plain text. `check` cleans the answer, or raises `Malformed` to have it asked for again.
 
         Of calls that wait, those of the lowest `rank` go first. `paragraph` says that one paragraph is
         wanted: the embedded model, which seldom stops by itself, is then stopped at the end of its first line.
-        `grammar` holds it to a form, as llama.cpp reads one.
+        `grammar` holds it to a form, as llama.cpp reads one. `seed` is passed on to servers of OpenAI's kind.
 
         Raises:
             CallFailed: no usable answer after the attempts.
@@ -136,6 +137,8 @@ class Caller:
         params: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
         if paragraph and self._small:
             params["stop"] = ["\n"]
+        if seed is not None and self._native_schema:
+            params["seed"] = seed
         if grammar:
             params["extra_body"] = self._extra_body | {"grammar": grammar}
         return await self._ask(slot, messages, check, params, rank)

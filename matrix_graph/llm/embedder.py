@@ -74,6 +74,12 @@ class Embedder:
             self._known.pop(next(iter(self._known)))
         return np.stack([found[text] for text in texts])
 
+    async def known(self, texts: Sequence[str]) -> list[bool]:
+        """Whether each text's vector is on record, so that no model is needed for it."""
+        digests = [self._digest(text) for text in texts]
+        recorded = await self._journal.vectors(digests) if self._journal is not None else {}
+        return [text in self._known or digest in recorded for text, digest in zip(texts, digests, strict=True)]
+
     async def aclose(self) -> None:
         """Give up the requests under way; whoever waits for them is cancelled."""
         for worker in self._workers:

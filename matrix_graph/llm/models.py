@@ -1,4 +1,4 @@
-"""From a spec to a model: `local`, `openai:NAME`, or a LangChain object that the user made."""
+"""From a spec to a model: `local`, `openai:NAME`, `none`, or a LangChain object that the user made."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
+from langchain_core.outputs import ChatResult
 from pydantic import SecretStr
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm import local
 
-LOCAL = "local"
+LOCAL, NONE = "local", "none"
 _ENVELOPE = frozenset({"model", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
 """What the client wants to see itself of a request; the rest is the body."""
 
@@ -25,7 +26,8 @@ def chat_model(
     """The chat model that `spec` names.
 
     Args:
-        spec: `local`, `openai:NAME` for any server that speaks OpenAI's API, or a chat model.
+        spec: `local`, `openai:NAME` for any server that speaks OpenAI's API, a chat model, or `none` where no
+            model may be asked.
         base_url: The server's URL with its `/v1`; OpenAI's own by default.
         temperature: Sampling temperature; the provider's default if None (0.7 for `local`).
 
@@ -34,6 +36,8 @@ def chat_model(
     """
     if isinstance(spec, BaseChatModel):
         return spec
+    if spec == NONE:
+        return _NoChat()
     if spec == LOCAL:
         return _openai(
             model=local.CHAT_MODEL,
@@ -48,9 +52,11 @@ def chat_model(
 
 
 def embedding_model(spec: str | Embeddings, base_url: str | None = None) -> Embeddings:
-    """The embedding model that `spec` names; as `chat_model`."""
+    """The embedding model that `spec` names; as `chat_model`. `none:NAME` reads what NAME has on record."""
     if isinstance(spec, Embeddings):
         return spec
+    if spec.partition(":")[0] == NONE:
+        return _NoEmbeddings(spec.partition(":")[2])
     if spec == LOCAL:
         return _minilm()
     from langchain_openai import OpenAIEmbeddings
@@ -64,6 +70,30 @@ def embedding_model(spec: str | Embeddings, base_url: str | None = None) -> Embe
         check_embedding_ctx_length=False,
         max_retries=4,
     )
+
+
+class _NoChat(BaseChatModel):
+    """Answers nobody."""
+
+    @property
+    def _llm_type(self) -> str:
+        return NONE
+
+    def _generate(self, *args: Any, **kwargs: Any) -> ChatResult:
+        raise InputError("No chat model is named here; give the context a model.")
+
+
+class _NoEmbeddings(Embeddings):
+    """Embeds nothing, under the name of a model whose vectors are on record."""
+
+    def __init__(self, name: str) -> None:
+        self.model = name
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        raise InputError("No embedding model is named here; give the context embeddings.")
+
+    def embed_query(self, text: str) -> list[float]:
+        return self.embed_documents([text])[0]
 
 
 async def close_model(model: BaseChatModel | Embeddings) -> None:

@@ -34,6 +34,8 @@ VARIABLES: dict[str, frozenset[str]] = {
         "follow_up": f"{_ASKED} conversation",
         **{f"respond{suffix}": "language" for suffix in ("", "_reason", "_code", "_safe")},
         "rate": "request answer",
+        "judge": "request answer",
+        "prefer": "request first second",
         "consolidate": "memories",
     }.items()
 }

@@ -22,11 +22,14 @@ from matrix_graph.estimates import estimate as estimated
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.export.folder import export as exported
 from matrix_graph.export.formats import VIEWS
+from matrix_graph.filter_config import FilterConfig
+from matrix_graph.filter_runner import filter_rows, refilter
 from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.runner import RunResult, arun
 from matrix_graph.society.profiles import load_profiles
-from matrix_graph.workbench.options import run_options
+from matrix_graph.workbench.filtered import FilterProgress, print_filtered
+from matrix_graph.workbench.options import options_of
 from matrix_graph.workbench.progress import RunProgress
 from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
@@ -41,7 +44,7 @@ def main() -> None:
 
 
 @app.command()
-@run_options
+@options_of(RunConfig)
 def run(
     config: Annotated[Path | None, typer.Argument(help="YAML file with options; flags come on top of it")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
@@ -68,7 +71,7 @@ def run(
 
 
 @app.command()
-@run_options
+@options_of(RunConfig)
 def estimate(
     config: Annotated[Path | None, typer.Argument(help="YAML file with options; flags come on top of it")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print it as JSON on standard output")] = False,
@@ -155,6 +158,46 @@ def export(
         err.print(f"{count:>8,}  {done.folder / name}", soft_wrap=True)
     for reason, n in Counter(refused["reason"] for refused in done.refused).items():
         err.print(f"{n:>8,}  left out: {reason}", markup=False, soft_wrap=True)
+
+
+@app.command(name="filter")
+@options_of(FilterConfig)
+def filter_file(
+    rows: Annotated[Path, typer.Argument(help="JSON Lines in one of TRL's layouts")],
+    config: Annotated[Path | None, typer.Option("--config", help="YAML file with options; flags come on top")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="delete the run in --out first")] = False,
+    **options: Any,
+) -> None:
+    """Keep of any data set what training learns from; say what goes and why, and write controls to train beside."""
+    try:
+        settings = FilterConfig.load(config, options)
+        with FilterProgress(err) as progress:
+            run = filter_rows(rows, settings, resume=resume, overwrite=overwrite, listen=progress.listen)
+            result = asyncio.run(run)
+    except MatrixError as error:
+        if not isinstance(error, InputError):
+            err.print(f"Go on with the same command and --resume; {settings.out} keeps what was answered.")
+        _fail(error, as_json=False)
+    except KeyboardInterrupt:
+        err.print(f"Stopped. Go on with the same command and --resume; {settings.out} keeps what was answered.")
+        raise typer.Exit(128 + signal.SIGINT) from None
+    print_filtered(result, err)
+
+
+@app.command(name="refilter")
+def refilter_folder(
+    folder: Annotated[Path, typer.Argument(help="the folder of a filter run")],
+    rules: Annotated[
+        Path | None, typer.Option(help="YAML with rules and thresholds; those of before if not given")
+    ] = None,
+) -> None:
+    """Filter again with other thresholds, on what was measured before: no model is asked."""
+    try:
+        result = asyncio.run(refilter(folder, rules))
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    print_filtered(result, err)
 
 
 async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
