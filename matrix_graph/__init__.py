@@ -17,12 +17,45 @@ if TYPE_CHECKING:
     from matrix_graph.errors import ProviderDown as ProviderDown
     from matrix_graph.errors import RunPaused as RunPaused
     from matrix_graph.estimates import estimate as estimate
+    from matrix_graph.filter_config import FilterConfig as FilterConfig
+    from matrix_graph.filter_runner import FilterResult as FilterResult
+    from matrix_graph.filter_runner import filter_rows as filter_rows
+    from matrix_graph.filter_runner import refilter as refilter
     from matrix_graph.filtering.code import TestsPass as TestsPass
     from matrix_graph.filtering.contamination import Contamination as Contamination
     from matrix_graph.filtering.duplicates import ExactDuplicates as ExactDuplicates
     from matrix_graph.filtering.duplicates import NearDuplicates as NearDuplicates
     from matrix_graph.filtering.form import Form as Form
     from matrix_graph.filtering.graph import create_filter as create_filter
+    from matrix_graph.filtering.judge import Judge as Judge
+    from matrix_graph.filtering.judge import Judged as Judged
+    from matrix_graph.filtering.language import Language as Language
+    from matrix_graph.filtering.pairs import Compare as Compare
+    from matrix_graph.filtering.pairs import Pairs as Pairs
+    from matrix_graph.filtering.pairs import PairShape as PairShape
+    from matrix_graph.filtering.pairs import Preferred as Preferred
+    from matrix_graph.filtering.rewards import FunctionReward as FunctionReward
+    from matrix_graph.filtering.rewards import HttpReward as HttpReward
+    from matrix_graph.filtering.rewards import JudgeReward as JudgeReward
+    from matrix_graph.filtering.rewards import LocalReward as LocalReward
+    from matrix_graph.filtering.rewards import PairwiseReward as PairwiseReward
+    from matrix_graph.filtering.rewards import Rewards as Rewards
+    from matrix_graph.filtering.rewards import Verifier as Verifier
+    from matrix_graph.filtering.rollouts import Guesses as Guesses
+    from matrix_graph.filtering.rollouts import Rollouts as Rollouts
+    from matrix_graph.filtering.rules import Means as Means
+    from matrix_graph.filtering.rules import Rules as Rules
+    from matrix_graph.filtering.selection import Select as Select
+    from matrix_graph.filtering.semantic import SemanticDuplicates as SemanticDuplicates
+    from matrix_graph.filtering.signal import Consistent as Consistent
+    from matrix_graph.filtering.signal import Learnability as Learnability
+    from matrix_graph.filtering.signal import MinReward as MinReward
+    from matrix_graph.filtering.signal import NotGuessable as NotGuessable
+    from matrix_graph.filtering.signal import PassRate as PassRate
+    from matrix_graph.filtering.signal import Rip as Rip
+    from matrix_graph.filtering.signal import ZeroAdvantage as ZeroAdvantage
+    from matrix_graph.filtering.step import Drop as Drop
+    from matrix_graph.filtering.step import Note as Note
     from matrix_graph.generation.graph import create_generator as create_generator
     from matrix_graph.generation.requirements import Requirement as Requirement
     from matrix_graph.memory.episodic import EpisodicMemory as EpisodicMemory
@@ -53,6 +86,26 @@ _HOMES = {
     "filtering.code": ("TestsPass",),
     "filtering.form": ("Form",),
     "filtering.graph": ("create_filter",),
+    "filtering.judge": ("Judge", "Judged"),
+    "filtering.rules": ("Means", "Rules"),
+    "filtering.rollouts": ("Guesses", "Rollouts"),
+    "filtering.rewards": (
+        "FunctionReward",
+        "HttpReward",
+        "JudgeReward",
+        "LocalReward",
+        "PairwiseReward",
+        "Rewards",
+        "Verifier",
+    ),
+    "filtering.signal": ("Consistent", "Learnability", "MinReward", "NotGuessable", "PassRate", "Rip", "ZeroAdvantage"),
+    "filtering.pairs": ("Compare", "Pairs", "PairShape", "Preferred"),
+    "filtering.selection": ("Select",),
+    "filtering.semantic": ("SemanticDuplicates",),
+    "filtering.language": ("Language",),
+    "filtering.step": ("Drop", "Note"),
+    "filter_config": ("FilterConfig",),
+    "filter_runner": ("FilterResult", "filter_rows", "refilter"),
     "generation.graph": ("create_generator",),
     "generation.requirements": ("Requirement",),
     "memory.episodic": ("EpisodicMemory",),
