@@ -81,8 +81,18 @@ class Message(TypedDict):
     reason: str
 
 
+class Recollection(TypedDict):
+    """A memory that came up for an agent's turn, by its step and number, with the scores that brought it up."""
+
+    memory: str
+    score: float
+    relevance: float
+    recency: float
+    importance: float
+
+
 class Action(TypedDict):
-    """What one agent did at one step, and who became aware of it."""
+    """What one agent did at one step, what it remembered then, and who became aware of it."""
 
     id: str
     agent: str
@@ -92,6 +102,7 @@ class Action(TypedDict):
     recipients: list[str]
     reason: str
     call: str
+    recalled: NotRequired[list[Recollection]]
 
 
 class Delivery(TypedDict):

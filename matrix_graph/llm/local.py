@@ -41,7 +41,9 @@ def chat_server() -> str:
         import xllamacpp
     except ImportError as error:
         raise InputError(f"The local model needs llama.cpp. Install it with: {INSTALL}") from error
-    threads = _threads()
+    # One fewer than there are cores: threads wait for each other at every step, and one that shares its core with
+    # anything else slows all of them twentyfold.
+    threads = max(1, _threads() - 1)
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
     params.n_ctx = SLOTS * CONTEXT

@@ -99,11 +99,14 @@ def _outcome(turn: Turn, text: str, call: str) -> Outcome:
         status="finished" if said == "GOAL REACHED" else "continue" if said == "CONTINUE" else "done",
         call=call,
         reason="",
+        recalled=turn.get("recalled", []),
     )
 
 
 def _failed(turn: Turn, reason: str, call: str) -> Outcome:
-    return Outcome(agent=turn["agent"], text="", trigger=_trigger(turn), status="failed", call=call, reason=reason)
+    return Outcome(
+        agent=turn["agent"], text="", trigger=_trigger(turn), status="failed", call=call, reason=reason, recalled=[]
+    )
 
 
 def _trigger(turn: Turn) -> Literal["goal", "reaction"]:

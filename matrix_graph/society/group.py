@@ -17,8 +17,8 @@ from langgraph.types import Command, Send
 
 from matrix_graph.context import Context, opened
 from matrix_graph.llm.settled import settled
-from matrix_graph.memory import EpisodicMemory, Memory, Query
-from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
+from matrix_graph.memory import EpisodicMemory, Memory, Query, Recalled
+from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Recollection, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
 from matrix_graph.society.messages import TOLD, memories_of, received, sent_out, sent_within, sorted_in
 from matrix_graph.society.modulator import SHORTLIST, Modulator
@@ -130,6 +130,7 @@ class _Nodes:
         now = state["round"] * STEPS + moment.step - 1
         for turn, recalled in zip(turns, await memory.recall(queries, k=RECALLED, now=now), strict=True):
             turn["memories"] = [r.memory.text for r in recalled]
+            turn["recalled"] = [_recollection(r) for r in recalled]
         return Command(update=update | {"inbox": {}}, goto=[Send(self._names[turn["agent"]], turn) for turn in turns])
 
     async def scenario(self, state: GroupState, runtime: Runtime[Context]) -> GroupOutput:
@@ -200,6 +201,7 @@ class _Nodes:
                     plan_step=persona.plan[position] if position < len(persona.plan) else "",
                     observations=moment.inbox.get(persona.id, []),
                     memories=[],
+                    recalled=[],
                 )
             )
         return turns
@@ -262,6 +264,17 @@ def _action(outcome: Outcome, action_id: str, time: int) -> Action:
         recipients=[],
         reason="",
         call=outcome["call"],
+        recalled=outcome.get("recalled", []),
+    )
+
+
+def _recollection(recalled: Recalled) -> Recollection:
+    return Recollection(
+        memory=f"{recalled.memory.step}-{recalled.memory.number}",
+        score=round(recalled.score, 3),
+        relevance=round(recalled.relevance, 3),
+        recency=round(recalled.recency, 3),
+        importance=round(recalled.importance, 3),
     )
 
 

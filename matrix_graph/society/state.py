@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypedDict
 
-from matrix_graph.schema import Action, Delivery, Failure, Message
+from matrix_graph.schema import Action, Delivery, Failure, Message, Recollection
 
 STEPS = 3
 """Modulator steps after which a scenario closes (arXiv 2410.14251)."""
@@ -31,6 +31,7 @@ class Turn(TypedDict):
     plan_step: str
     observations: list[Message]
     memories: list[str]
+    recalled: list[Recollection]
 
 
 class Outcome(TypedDict):
@@ -42,6 +43,7 @@ class Outcome(TypedDict):
     status: Literal["done", "continue", "finished", "failed"]
     call: str
     reason: str
+    recalled: list[Recollection]
 
 
 class News(TypedDict):

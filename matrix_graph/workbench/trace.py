@@ -1,18 +1,16 @@
-"""Where a row comes from: its calls, scenario, actions and messages, each with the id under which it is on record."""
+"""Where a row comes from: calls, scenario, actions, messages and memories, each with the id that it has on record."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 from rich.tree import Tree
 
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.filtering.rows import answers_of, prompt_of
-from matrix_graph.llm.journal import Entry, Journal
+from matrix_graph.schema import Action, Row, Scenario
+from matrix_graph.workbench.record import Record, asked
 
 _LONGEST = 700
 
@@ -23,60 +21,45 @@ def trace(folder: Path, row_id: str) -> Tree:
     Raises:
         InputError: no such row, or no run.
     """
-    row, fate = _find(folder, row_id)
-    scenarios = {s["id"]: s for s in read_json_lines(folder / "scenarios.jsonl")}
-    if not (folder / "journal.sqlite").is_file():
-        raise InputError(f"{folder} holds no journal.sqlite; it is no folder of a run.")
-    journal = Journal(folder / "journal.sqlite")
-    try:
-        tree = Tree(_line(row_id, f"{row.get('kind', 'row')}, {fate}", "bold"))
-        tree.add(_line("asks", prompt_of(row)))
-        for column, answer in answers_of(row).items():
-            tree.add(_line("answer" if column == "messages" else column, answer))
-        origin = row.get("provenance", {})
-        _calls(tree, journal, origin.get("calls", []))
-        scenario = scenarios.get(origin.get("scenario_id", ""))
-        if scenario:
-            _scenario(tree, journal, scenario, origin.get("agent_id", ""))
-    finally:
-        journal.close()
+    record = Record(folder)
+    row, fate = _find(record, row_id)
+    tree = Tree(_line(row_id, f"{row.get('kind', 'row')}, {fate}", "bold"))
+    tree.add(_line("asks", prompt_of(row)))
+    for column, answer in answers_of(row).items():
+        tree.add(_line("answer" if column == "messages" else column, answer))
+    origin = row.get("provenance", {})
+    calls = tree.add("calls")
+    for slot in origin.get("calls", []):
+        _call(calls, record, slot)
+    for scenario in record.scenarios:
+        if scenario["id"] == origin.get("scenario_id"):
+            _scenario(tree, record, scenario, origin.get("agent_id", ""))
     return tree
 
 
-def _find(folder: Path, row_id: str) -> tuple[dict[str, Any], str]:
-    for path in sorted((folder / "dataset").glob("*.jsonl")):
-        for row in read_json_lines(path):
+def _find(record: Record, row_id: str) -> tuple[Row, str]:
+    for name, rows in record.rows.items():
+        for row in rows:
             if row.get("id") == row_id:
-                return row, f"kept in {path.name}"
-    for rejection in read_json_lines(folder / "rejected.jsonl"):
+                return row, f"kept in {name}.jsonl"
+    for rejection in record.rejections:
         if rejection.get("id") == row_id:
             why = f"dropped by {rejection['rule']}: {rejection['value']} (threshold {rejection['threshold']})"
             return rejection["row"], why
-    raise InputError(f"{folder} holds no row {row_id!r}; the ids stand in dataset/*.jsonl and rejected.jsonl.")
+    raise InputError(f"{record.folder} holds no row {row_id!r}; the ids stand in dataset/*.jsonl and rejected.jsonl.")
 
 
-def _calls(tree: Tree, journal: Journal, slots: list[str]) -> None:
-    branch = tree.add("calls")
-    for slot in slots:
-        _call(branch, journal, slot)
-
-
-def _call(branch: Tree, journal: Journal, slot: str) -> None:
-    entries = [entry for entry in journal.entries(slot) if entry.slot == slot]
-    for entry in entries:
+def _call(branch: Tree, record: Record, slot: str) -> None:
+    if entry := record.calls.get(slot):
         leaf = branch.add(_line(slot, f"{entry.model}, {entry.input_tokens} + {entry.output_tokens} tokens", "cyan"))
-        leaf.add(_line("was asked", _asked(entry)))
+        leaf.add(_line("was asked", asked(entry)[-1]["content"]))
 
 
-def _asked(entry: Entry) -> str:
-    return str(json.loads(entry.request)["messages"][-1]["content"])
-
-
-def _scenario(tree: Tree, journal: Journal, scenario: dict[str, Any], agent: str) -> None:
+def _scenario(tree: Tree, record: Record, scenario: Scenario, agent: str) -> None:
     branch = tree.add(_line(f"scenario {scenario['id']}", scenario["summary"], "green"))
     people = scenario.get("people", {})
-    person = people.get(agent, {})
-    branch.add(_line(f"agent {agent}", f"{person.get('name', '')}: {person.get('description', '')}"))
+    if person := people.get(agent):
+        branch.add(_line(f"agent {agent}", f"{person['name']}: {person['description']}"))
     names = {member: described["name"] for member, described in people.items()}
     deliveries = {d["action"]: d for d in scenario.get("deliveries", []) if d["scope"] == "within"}
     for action in scenario["actions"]:
@@ -88,11 +71,21 @@ def _scenario(tree: Tree, journal: Journal, scenario: dict[str, Any], agent: str
             told = ", ".join(names.get(a, a) for a in delivery["recipients"]) or "nobody"
             left = ", ".join(names.get(a, a) for a in delivery["left_out"]) or "nobody"
             leaf.add(_line("became known to", f"{told}; left out: {left}; because: {delivery['reason']}"))
-        _call(leaf, journal, action["call"])
+        _remembered(leaf, record, action)
+        _call(leaf, record, action["call"])
     for message in scenario.get("messages", []):
         if message["recipient"] == agent:
             text = f"{message['sender_name']}: {message['text']} (because: {message['reason']})"
             branch.add(_line(f"message {message['id']}", text, "magenta"))
+
+
+def _remembered(leaf: Tree, record: Record, action: Action) -> None:
+    known = record.memories(action["agent"]) if action.get("recalled") else {}
+    for found in action.get("recalled", []):
+        memory = known.get(found["memory"])
+        scores = ", ".join(f"{name} {found[name]:g}" for name in ("relevance", "recency", "importance"))
+        text = f"({scores}) {memory.text if memory else ''}"
+        leaf.add(_line(f"memory {action['agent']}/{found['memory']}", text, "blue"))
 
 
 def printable(text: str) -> str:

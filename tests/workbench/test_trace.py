@@ -32,11 +32,17 @@ def test_a_row_is_traced_to_its_calls_actions_and_messages(server: FakeServer, t
         wanted = [*origin["calls"], scenario["id"], *(a["id"] for a in own), *(a["call"] for a in own)]
         assert [part for part in [*wanted, *(m["id"] for m in heard)] if part not in shown] == []
         assert "What you remember" in shown
+        recalled = [(a, r) for a in own for r in a["recalled"]]
+        assert recalled
+        for action, memory in recalled:
+            lines = [part for part in shown.splitlines() if f"memory {action['agent']}/{memory['memory']} " in part]
+            assert any(f"relevance {memory['relevance']:g}" in line for line in lines)
+            assert all(len(line.split(") ")[1]) > 10 for line in lines), "each with its text"
         assert ("left out" in shown) == (len(scenario["people"]) > 1)
     dropped = read_json_lines(tmp_path / "rejected.jsonl")
     if dropped:
         assert f"dropped by {dropped[0]['rule']}" in _shown(tmp_path, dropped[0]["id"])
     with pytest.raises(InputError, match="holds no row 'nothing'"):
         trace(tmp_path, "nothing")
-    with pytest.raises(InputError, match="holds no row"):
+    with pytest.raises(InputError, match="holds no run"):
         trace(tmp_path / "elsewhere", "nothing")

@@ -1,0 +1,98 @@
+"""A run's folder, read: nothing in it is changed and no model is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import read_json_lines
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.journal import Entry, Journal
+from matrix_graph.llm.models import NONE, embedding_model
+from matrix_graph.memory.episodic import EpisodicMemory
+from matrix_graph.memory.lane import Memory
+from matrix_graph.memory.store import ChromaStore
+from matrix_graph.schema import Group, Rejection, Row, Scenario
+from matrix_graph.society import plan
+
+
+class Record:
+    """What a run left in `folder`; its parts are read when they are asked for.
+
+    Raises:
+        InputError: there is no run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / "run.json").is_file():
+            raise InputError(f"{folder} holds no run; make one with: matrix-graph run --out {folder}")
+        self._memories: dict[str, dict[str, Memory]] = {}
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of run.json."""
+        found: dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
+        return found
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The society; nobody if the run ended before there was one."""
+        path = self.folder / "society.json"
+        return plan.from_json(json.loads(path.read_text("utf-8"))["groups"]) if path.is_file() else ()
+
+    @cached_property
+    def scenarios(self) -> list[Scenario]:
+        """The scenarios in their order."""
+        return read_json_lines(self.folder / "scenarios.jsonl")  # type: ignore[return-value]
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """The kept rows by file."""
+        return {path.stem: read_json_lines(path) for path in sorted((self.folder / "dataset").glob("*.jsonl"))}
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """The dropped rows."""
+        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
+
+    @cached_property
+    def calls(self) -> dict[str, Entry]:
+        """The model calls by slot."""
+        path = self.folder / "journal.sqlite"
+        if not path.is_file():
+            return {}
+        journal = Journal(path)
+        try:
+            return {entry.slot: entry for entry in journal.entries()}
+        finally:
+            journal.close()
+
+    def memories(self, agent: str) -> dict[str, Memory]:
+        """What the agent remembers at the end, by step and number; nothing where the run's store is gone or in use."""
+        if agent not in self._memories:
+            self._memories[agent] = self._read_memories(agent)
+        return self._memories[agent]
+
+    def _read_memories(self, agent: str) -> dict[str, Memory]:
+        if not (self.folder / "chroma").is_dir():
+            return {}
+        try:
+            store = ChromaStore(self.folder / "chroma")
+        except InputError:
+            return {}
+        try:
+            memory = EpisodicMemory(store, Embedder(embedding_model(NONE)))
+            return {f"{m.step}-{m.number}": m for m in asyncio.run(memory.all(agent))}
+        finally:
+            store.close()
+
+
+def asked(entry: Entry) -> list[dict[str, str]]:
+    """The chat messages of a call."""
+    messages: list[dict[str, str]] = json.loads(entry.request)["messages"]
+    return messages
