@@ -69,6 +69,7 @@ if TYPE_CHECKING:
     from matrix_graph.schema import Group as Group
     from matrix_graph.schema import Persona as Persona
     from matrix_graph.schema import Profile as Profile
+    from matrix_graph.society.agent import human_agent as human_agent
     from matrix_graph.society.graph import create_society as create_society
     from matrix_graph.society.grouping import form_groups as form_groups
     from matrix_graph.society.modulated import ModulatedState as ModulatedState
@@ -116,6 +117,7 @@ _HOMES = {
     "schema": ("Group", "Persona", "Profile"),
     "estimates": ("estimate",),
     "process": ("tuned_process",),
+    "society.agent": ("human_agent",),
     "society.graph": ("create_society",),
     "society.modulated": ("ModulatedState", "add_modulator"),
     "society.grouping": ("form_groups",),

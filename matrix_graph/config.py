@@ -14,7 +14,7 @@ from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.generation.requirements import KINDS, KindName, Requirement, load_requirements
 from matrix_graph.llm.models import LOCAL
-from matrix_graph.schema import Communication, Routing
+from matrix_graph.schema import Communication
 
 LOCAL_CONCURRENCY, CONCURRENCY = 8, 16
 LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
@@ -89,7 +89,7 @@ class RunConfig(Options):
         None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)"
     )
     communication: Communication = Field("structured", description="structured, or the control arms random and none")
-    modulator: Routing = Field(
+    modulator: Literal["batched", "per_action"] = Field(
         "batched", description="batched: a call routes all actions of a group's step; per_action: a call each"
     )
     checkpoints: Literal["scenario", "step"] = Field(

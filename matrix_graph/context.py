@@ -49,7 +49,8 @@ class Context:
         run: Name of the run in the store.
         seed: Seeds grouping, sampling and the random control arm; not the models.
         communication: `structured`, or the control arms `random` and `none`.
-        modulator: `batched` (one call routes all actions of a group's step) or `per_action`.
+        modulator: `batched` (one call routes all actions of a group's step), `per_action`, or `human`: a person
+            is asked through `interrupt()`, which needs a checkpointer.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
         memory_limit: Memories of an agent past which the older half is consolidated into one.
@@ -171,7 +172,10 @@ def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]
 
 def _needed(store: BaseStore | None) -> BaseStore:
     if store is None:
-        raise InputError("Compile the graph with a store: .compile(store=ChromaStore(...)) or any BaseStore.")
+        raise InputError(
+            "Compile the graph with a store: .compile(store=ChromaStore(...)) or any BaseStore. "
+            "Inside another graph, or a tool of one, it is the outer graph's store that counts."
+        )
     return store
 
 

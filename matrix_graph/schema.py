@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NotRequired, TypedDict
 
 Communication = Literal["structured", "random", "none"]
-Routing = Literal["batched", "per_action"]
-"""One modulator call for all actions of a step, or one for each (as in arXiv 2410.14251)."""
+Routing = Literal["batched", "per_action", "human"]
+"""One modulator call for all actions of a step, one for each (as in arXiv 2410.14251), or a person who is asked."""
 
 Row = dict[str, Any]
 """One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there."""

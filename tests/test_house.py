@@ -32,7 +32,8 @@ BELOW["estimates"] = BASE | {"llm", "society", "generation", "config"}
 BELOW["folder"] = BASE | {"memory", "society", "generation", "export", "config"}
 BELOW["filter_config"] = BASE | {"llm", "context", "filtering", "config"}
 BELOW["filter_runner"] = BELOW["filter_config"] | {"export", "filter_config", "probe"}
-BELOW["runner"] = set(BELOW) - {"filter_runner"}
+BELOW["studio"] = BELOW["pipeline"] | {"pipeline"}
+BELOW["runner"] = set(BELOW) - {"filter_runner", "studio"}
 BELOW["workbench"] = set(BELOW)
 FILES = [p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT]
 

@@ -6,8 +6,10 @@ import re
 from typing import Any, Literal, Protocol, TypedDict
 
 from langchain_core.messages import BaseMessage
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableLambda
+from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
+from langgraph.types import interrupt
 
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import CallFailed, MatrixError
@@ -69,7 +71,7 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
         try:
             text = _text_of(await runnable.ainvoke(state))
-        except MatrixError:
+        except (MatrixError, GraphBubbleUp):
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
             return Acted(outcomes=[_failed(state, reason_of(error), "")])
@@ -78,6 +80,19 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
         return Acted(outcomes=[_outcome(state, text, "")])
 
     return act
+
+
+def human_agent() -> Runnable[Turn, str]:
+    """An agent that a person plays, for `agents={id: human_agent()}`: each of its turns is an `interrupt()`.
+
+    The interrupt's value holds the `turn` (observations, memories, plan step); resume with the text of the action.
+    Compile the graph with a checkpointer, and the person may take days.
+    """
+
+    async def act(turn: Turn) -> str:
+        return str(interrupt({"asks": "action", "agent": turn["agent"], "turn": dict(turn)}))
+
+    return RunnableLambda(act)
 
 
 def _text_of(given: Any) -> str:

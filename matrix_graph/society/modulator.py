@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, NamedTuple
 
+from langgraph.types import interrupt
 from pydantic import Field, StringConstraints, create_model
 
 from matrix_graph.context import Context, Resources
-from matrix_graph.errors import CallFailed
+from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.settled import settled
 from matrix_graph.schema import Action, Failure, Group
 from matrix_graph.society.state import LAST, News
@@ -68,7 +69,7 @@ class Modulator:
         if not others or not actions or self.context.communication == "none":
             return []
         whole = range(len(actions))
-        parts = [whole] if self.context.modulator == "batched" else [range(n, n + 1) for n in whole]
+        parts = [range(n, n + 1) for n in whole] if self.context.modulator == "per_action" else [whole]
         found = await settled([self._travel(actions, part, others) for part in parts])
         return [choice for choices in found for choice in choices]
 
@@ -85,6 +86,11 @@ class Modulator:
             return ""
 
     async def _travel(self, actions: Sequence[Action], part: range, others: Sequence[Group]) -> list[Choice]:
+        if self.context.modulator == "human":
+            told = [f"{self._name(actions[n]['agent'])}: {actions[n]['text']}" for n in part]
+            said = self._person("exchange", told, [g.id for g in others])
+            whole = range(len(others))
+            return [self._choice(n, named, whole, why, "") for n, (named, why) in zip(part, said, strict=True) if named]
         slot = f"{self.place}/exchange{_suffix(actions[part[0]]['id'], part, actions)}"
         messages = self.res.prompts.render(
             "modulator",
@@ -116,12 +122,19 @@ class Modulator:
         if self.context.communication == "none" or not told:
             return []
         whole = range(len(told))
-        parts = [whole] if self.context.modulator == "batched" else [range(n, n + 1) for n in whole]
+        parts = [range(n, n + 1) for n in whole] if self.context.modulator == "per_action" else [whole]
         found = await settled([self._decide(prompt, variable, told, part) for part in parts])
         return [choice for choices in found for choice in choices]
 
     async def _decide(self, prompt: str, variable: str, told: Sequence[_Told], part: range) -> list[Choice]:
         n, own = len(self.group.members), [told[item] for item in part]
+        if self.context.modulator == "human":
+            ids = [m.id for m in self.group.members]
+            said = self._person(prompt, [t.text for t in own], ids)
+            return [
+                self._choice(item, named, [p for p in range(n) if p != told[item].sender], reason, "")
+                for item, (named, reason) in zip(part, said, strict=True)
+            ]
         slot = f"{self.place}/{prompt}{_suffix(own[0].key, part, told)}"
         messages = self.res.prompts.render(
             "modulator",
@@ -146,6 +159,26 @@ class Modulator:
             )
             for item, choice in zip(part, answer.value.deliveries, strict=True)
         ]
+
+    def _person(self, what: str, told: Sequence[str], ids: Sequence[str]) -> list[tuple[tuple[int, ...], str]]:
+        """What a person decides, who is asked through `interrupt()`: per item, positions in `ids` and a reason.
+
+        Resume with a list that holds, for each item in order, ids or a mapping with `recipients` and `reason`.
+        """
+        asked = {"asks": what, "group": self.group.id, "items": list(told), "candidates": list(ids)}
+        answer = interrupt(asked)
+        if not isinstance(answer, list) or len(answer) != len(told):
+            raise InputError(f"Resume with a list of {len(told)}: for each item the ids of whom it reaches.")
+        decided = []
+        for given in answer:
+            named = given.get("recipients", []) if isinstance(given, dict) else given
+            reason = str(given.get("reason", "")) if isinstance(given, dict) else ""
+            if strangers := set(named) - set(ids):
+                raise InputError(
+                    f"Nobody is called {', '.join(sorted(map(str, strangers)))}; there are {', '.join(ids)}."
+                )
+            decided.append((tuple(sorted(ids.index(name) for name in set(named))), reason or "a person's decision"))
+        return decided
 
     def _choice(self, item: int, named: tuple[int, ...], pool: Sequence[int], reason: str, call: str) -> Choice:
         recipients = [p for p in named if p in pool]

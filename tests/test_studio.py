@@ -1,0 +1,78 @@
+"""`langgraph dev` serves the four graphs, and runs over its API pass: a real server, the SDK, no network."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("langgraph_api", reason="the test group installs langgraph-cli[inmem]")
+
+from langgraph_sdk import get_sync_client
+
+from matrix_graph.testing import FakeServer
+from tests.helpers import scenario, sft
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    home = tmp_path_factory.mktemp("home")
+    offline = {"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "HOME": str(home)}
+    # The server keeps its state beside its configuration, which is the project's own with whole paths.
+    config = json.loads((ROOT / "langgraph.json").read_text())
+    config["graphs"] = {name: str(ROOT / path) for name, path in config["graphs"].items()}
+    (home / "langgraph.json").write_text(json.dumps(config | {"dependencies": [str(ROOT)]}))
+    command = [Path(sys.executable).with_name("langgraph"), "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    log = (home / "log").open("w")
+    server = subprocess.Popen(command, cwd=home, env=os.environ | offline, stdout=log, stderr=subprocess.STDOUT)
+    url = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(240):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert server.poll() is None, (home / "log").read_text()[-3000:]
+            time.sleep(0.25)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(20)
+        log.close()
+
+
+@pytest.mark.parametrize(
+    ("graph", "given", "expected"),
+    [
+        ("society", {"quota": 2}, lambda out: out["produced"] == 2 and out["acted"] > 5),
+        ("generator", {"requirements": [{"kind": "sft", "count": 2}]}, lambda out: len(out["rows"]) == 2),
+        ("filter", {"rows": [sft("1", "How do I mend a net?")]}, lambda out: out["rows"][0]["id"] == "1"),
+        ("matrix", {"quota": 1, "wanted": [{"kind": "sft", "count": 2}]}, lambda out: out["kept"] == {"sft": 2}),
+    ],
+)
+def test_a_run_over_the_api(studio: str, server: FakeServer, graph: str, given: dict[str, Any], expected: Any) -> None:
+    if graph == "generator":
+        given = given | {"scenarios": [scenario(0, ["ana", "ben"], "mended the pump")]}
+    context = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
+    client = get_sync_client(url=studio)
+    try:
+        out: Any = client.runs.wait(None, graph, input=given, context=context)
+        drawn = client.assistants.get_graph(client.assistants.search(graph_id=graph)[0]["assistant_id"], xray=True)
+    finally:
+        client.close()
+    assert expected(out), out
+    names = {str(node["id"]) for node in drawn["nodes"]}
+    if graph in ("society", "matrix"):
+        assert any("Ebo Ansah" in name or "group-001" in name for name in names), names
