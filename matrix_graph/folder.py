@@ -21,7 +21,17 @@ FORMAT = 1
 MAY_CHANGE = {"out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
 """Options that a resumed run may be given anew; the others are those of its start."""
 
-_OWN = ("export", "society.json", "scenarios.jsonl", "rejected.jsonl", "README.md", "dataset", "journals", "run.json")
+_OWN = (
+    "export",
+    "society.json",
+    "scenarios.jsonl",
+    "rejected.jsonl",
+    "README.md",
+    "report.html",
+    "dataset",
+    "journals",
+    "run.json",
+)
 _DATABASES = ("journal.sqlite", "checkpoints.sqlite")
 
 

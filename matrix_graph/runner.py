@@ -258,6 +258,7 @@ class _Session:
             "config": self.config.public(),
             "profiles_digest": profiles_digest(self.config.profiles),
             "versions": versions(),
+            "models": {"chat": res.model.name, "student": res.student.name, "embeddings": res.embedder.name},
             "seed": self.config.seed,
             "counts": counts,
             "homophily": similarity,

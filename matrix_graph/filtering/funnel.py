@@ -40,7 +40,9 @@ def funnel_svg(given: int, stages: Sequence[dict[str, Any]]) -> str:
     scale = _BAR / max(1, given)
     for number, (name, left, dropped, rules) in enumerate(rows):
         y, end = 10 + number * _ROW, _LABEL + left * scale
-        why = f"   − {dropped:,}: " + ", ".join(f"{n:,} {rule}" for rule, n in rules.items()) if dropped else ""
+        why = f"  (− {dropped:,})" if dropped else ""
+        if rules:
+            why = f"  (− {', '.join(f'{n:,} {rule}' for rule, n in rules.items())})"
         parts += [
             _text(_LABEL - 10, y, name.replace("_", " "), "end"),
             _bar(_LABEL, y, left * scale, _KEPT),

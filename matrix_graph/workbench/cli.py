@@ -31,6 +31,7 @@ from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.filtered import FilterProgress, print_filtered
 from matrix_graph.workbench.options import options_of
 from matrix_graph.workbench.progress import RunProgress
+from matrix_graph.workbench.report.page import report
 from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
 
@@ -65,6 +66,7 @@ def run(
     if as_json:
         sys.stdout.write(json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n")
     _report(result)
+    report(result.out)
     if not result.complete and not result.summary["ended"].startswith("exhausted"):
         _tell_stopped(result.out)
     raise typer.Exit(_exit_code(result, stopped))
@@ -141,6 +143,16 @@ def trace(
     except MatrixError as error:
         _fail(error, as_json=False)
     Console(highlight=False).print(tree)
+
+
+@app.command(name="report")
+def report_page(folder: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+    """Write the run as one page, FOLDER/report.html, to open in a browser."""
+    try:
+        path = report(folder)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    err.print(f"Written: {path}", soft_wrap=True)
 
 
 @app.command()
@@ -276,6 +288,7 @@ def _report(result: RunResult) -> None:
         table.add_row("cost", f"{summary['cost_usd']:.4f} USD")
     table.add_row("ended", summary["ended"])
     table.add_row("in", str(result.out))
+    table.add_row("as a page", str(result.out / "report.html"))
     err.print(table)
 
 

@@ -1,0 +1,83 @@
+"""The page: one file with its own style and script, that asks nothing of the network and runs nothing but them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+from matrix_graph.export.files import write_text
+from matrix_graph.workbench.record import Record
+from matrix_graph.workbench.report import rows, society
+from matrix_graph.workbench.report.html import Html, anchor, joined, tag
+
+
+def report(folder: Path) -> Path:
+    """Write report.html into the folder of a run.
+
+    Raises:
+        InputError: there is no run.
+    """
+    path = folder / "report.html"
+    write_text(path, render(Record(folder)))
+    return path
+
+
+def render(record: Record) -> str:
+    """The page as text."""
+    parts = {
+        "Society": society.society_map(record),
+        "Timeline": society.timeline(record),
+        "Rows: kept and dropped": rows.kept_and_dropped(record),
+        "What the rows are like": rows.distributions(record),
+        "Rows": rows.one_by_one(record),
+        "Scenarios": society.scenarios(record),
+        "People": society.agents(record),
+        "Cost": rows.cost(record),
+    }
+    menu = tag("nav", *(tag("a", name, href=f"#{anchor('part', name)}") for name in parts))
+    body = [tag("section", tag("h2", name), part, id=anchor("part", name)) for name, part in parts.items()]
+    style, script = _own("report.css"), _own("report.js")
+    head = joined(
+        [
+            Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
+            Html(f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">'),
+            tag("title", f"{record.folder.name}: a society and its rows"),
+            tag("style", Html(style)),
+        ]
+    )
+    inside = joined([_header(record), menu, tag("main", *body), tag("script", Html(script))])
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{inside}</body></html>\n'
+
+
+def _header(record: Record) -> Html:
+    counts, config = record.summary.get("counts", {}), record.summary["config"]
+    kept = sum(counts.get("kept", {}).values())
+    wanted = sum(counts.get("wanted", {}).values())
+    tiles = {
+        "people": counts.get("agents", 0),
+        "groups": counts.get("groups", 0),
+        "scenarios": counts.get("scenarios", 0),
+        "actions": counts.get("actions", 0),
+        "messages": counts.get("messages", 0),
+        "rows kept": f"{kept:,} of {wanted:,}",
+    }
+    shown = [
+        tag("div", tag("b", f"{n:,}" if isinstance(n, int) else n), tag("span", what)) for what, n in tiles.items()
+    ]
+    told = (
+        f"Written by {config['model']}, seed {record.summary['seed']}, communication {config['communication']}; "
+        f"the run ended: {record.summary['ended']}. All of it is invented by a model."
+    )
+    return tag("header", tag("h1", record.folder.name), tag("p", told), tag("div", *shown, class_="tiles"))
+
+
+def _own(name: str) -> str:
+    return (files("matrix_graph.workbench.report") / name).read_text("utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    allowed = f"style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    return f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"

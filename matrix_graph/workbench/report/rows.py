@@ -1,0 +1,142 @@
+"""The rows in the report: which were kept, what they are like, where each comes from, and what it all cost."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from matrix_graph.filtering.funnel import funnel_svg
+from matrix_graph.filtering.rows import answer_of, answers_of, prompt_of, words_in
+from matrix_graph.llm.journal import Entry
+from matrix_graph.schema import Row
+from matrix_graph.workbench.record import Record, asked
+from matrix_graph.workbench.report.charts import bars, histogram
+from matrix_graph.workbench.report.html import Html, anchor, fold, joined, link, table, tag
+
+MOST = 400
+"""Rows that are shown one by one; all of them are in dataset/."""
+
+
+def kept_and_dropped(record: Record) -> Html:
+    """The funnel by rule: what each took from the rows that were written."""
+    rules = Counter(rejection["rule"] for rejection in record.rejections)
+    left = given = len(record.rejections) + sum(map(len, record.rows.values()))
+    stages = []
+    for rule, count in rules.most_common():
+        left -= count
+        stages.append({"step": rule, "left": left, "dropped": count, "rules": {}})
+    return tag("div", Html(funnel_svg(given, stages)), class_="wide funnel")
+
+
+def distributions(record: Record) -> Html:
+    """What the kept rows are like."""
+    rows = [row for own in record.rows.values() for row in own]
+    pictures = {
+        "Task category": _counted(rows, "category"),
+        "Complexity": _counted(rows, "complexity"),
+        "Words in the request": _spread([float(words_in(prompt_of(row))) for row in rows]),
+        "Words in the answer": _spread([float(words_in(answer_of(row))) for row in rows]),
+        "Quality, as judged": _spread([row["judge"]["quality"] for row in rows if row.get("judge")]),
+        "Difficulty, as judged": _spread([row["judge"]["difficulty"] for row in rows if row.get("judge")]),
+        "Mean reward": _spread([row["group"]["mean"] for row in rows if row.get("group")]),
+        "New words in a request": _spread(_novelty(rows)),
+    }
+    shown = [tag("figure", tag("figcaption", name), picture) for name, picture in pictures.items() if picture]
+    return tag("div", *shown, class_="figures")
+
+
+def one_by_one(record: Record) -> Html:
+    """Each row with its person, scenario and calls."""
+    parts: list[Html] = []
+    names = {member.id: member.name for group in record.groups for member in group.members}
+    for rows in record.rows.values():
+        parts += [_row(record, row, names) for row in rows[: MOST - len(parts)]]
+    total = sum(map(len, record.rows.values()))
+    if total > len(parts):
+        parts.append(tag("p", f"… and {total - len(parts):,} more, in dataset/.", class_="hint"))
+    return joined(parts)
+
+
+def cost(record: Record) -> Html:
+    """Calls and tokens, by what they were for."""
+    parts: dict[str, list[Entry]] = defaultdict(list)
+    for slot, entry in record.calls.items():
+        parts[_purpose(slot)].append(entry)
+    lines = [
+        [
+            what,
+            f"{len(own):,}",
+            *(f"{sum(getattr(e, name) for e in own):,}" for name in ("input_tokens", "output_tokens")),
+        ]
+        for what, own in sorted(parts.items(), key=lambda item: -len(item[1]))
+    ]
+    summary = record.summary
+    spent = f" and {summary['cost_usd']:.4f} US dollars" if summary.get("cost_usd") else ""
+    told = f"{summary['calls']:,} requests to models{spent}, in {summary['seconds']:,.0f} seconds."
+    return joined([tag("p", told), table(["for", "calls", "tokens in", "tokens out"], lines)])
+
+
+def _row(record: Record, row: Row, names: dict[str, str]) -> Html:
+    origin = row.get("provenance", {})
+    agent = origin.get("agent_id", "")
+    said = [tag("h4", "asks"), *_talk(row)]
+    calls = [
+        fold(
+            joined([slot, f" · {entry.model} · {entry.input_tokens} + {entry.output_tokens} tokens"]),
+            *(tag("div", tag("b", message["role"]), tag("pre", message["content"])) for message in asked(entry)),
+            tag("b", "answered"),
+            tag("pre", entry.answer),
+        )
+        for slot in origin.get("calls", [])
+        if (entry := record.calls.get(slot))
+    ]
+    actions = joined([tag("code", action) for action in origin.get("actions", [])], ", ")
+    places = [link("agent", agent, names.get(agent, agent)), " in ", link("scenario", origin.get("scenario_id", ""))]
+    came = [tag("h4", "comes from"), tag("p", *places, ": ", actions), *calls]
+    title = joined([tag("b", row["id"]), " ", prompt_of(row)[:140]])
+    return fold(title, *said, *came, id=anchor("row", str(row["id"])))
+
+
+def _talk(row: Row) -> list[Html]:
+    turns = row.get("messages") or row.get("prompt") or []
+    if isinstance(turns, str):
+        turns = [{"role": "user", "content": turns}]
+    shown = [
+        tag("div", tag("b", turn["role"]), tag("pre", turn["content"]), class_=f"turn {_side(turn)}") for turn in turns
+    ]
+    answers = answers_of(row)
+    for column in ("completion", "chosen", "rejected"):
+        if column in answers:
+            shown.append(tag("div", tag("b", column), tag("pre", answers[column]), class_=f"turn assistant {column}"))
+    return shown
+
+
+def _side(turn: dict[str, str]) -> str:
+    return "user" if turn.get("role") == "user" else "assistant"
+
+
+def _counted(rows: Sequence[Row], column: str) -> Html | None:
+    counts = Counter(str(row[column]) for row in rows if row.get(column))
+    return bars(counts) if counts else None
+
+
+def _spread(values: Sequence[float]) -> Html | None:
+    return histogram(values) if values else None
+
+
+def _novelty(rows: Sequence[Row]) -> list[float]:
+    """Per request, the share of its words that stand in no other."""
+    words = [set(prompt_of(row).lower().split()) for row in rows]
+    counts = Counter(word for own in words for word in own)
+    return [sum(counts[word] == 1 for word in own) / len(own) for own in words if own]
+
+
+def _purpose(slot: str) -> str:
+    parts = slot.split("#")[0].split("/")
+    if parts[0] == "society":
+        last = parts[-1]
+        known = {"deliver": "who becomes aware", "receive": "news from outside", "exchange": "news to others"}
+        return known.get(last, "summaries" if last == "summary" else "actions")
+    return {"persona": "personas", "generate": f"rows: {parts[1] if len(parts) > 1 else ''}", "memory": "memory"}.get(
+        parts[0], parts[0]
+    )
