@@ -180,7 +180,9 @@ class _Nodes:
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
         progress = state["progress"] | {o["agent"]: advanced(state["progress"][o["agent"]], o) for o in outcomes}
         failures = [
-            Failure(stage="act", who=o["agent"], reason=o["reason"]) for o in outcomes if o["status"] == "failed"
+            Failure(stage="act", who=o["call"] or o["agent"], reason=o["reason"])
+            for o in outcomes
+            if o["status"] == "failed"
         ]
         actions = [
             _action(o, f"{self._group.id}-r{state['round']}-s{step}-{o['agent']}", time) for o in outcomes if o["text"]

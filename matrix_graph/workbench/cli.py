@@ -31,7 +31,9 @@ from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.filtered import FilterProgress, print_filtered
 from matrix_graph.workbench.options import options_of
 from matrix_graph.workbench.progress import RunProgress
+from matrix_graph.workbench.record import Record
 from matrix_graph.workbench.report.page import report
+from matrix_graph.workbench.screen import Screen
 from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
 
@@ -153,6 +155,16 @@ def report_page(folder: Annotated[Path, typer.Argument(help="a run's folder")]) 
     except MatrixError as error:
         _fail(error, as_json=False)
     err.print(f"Written: {path}", soft_wrap=True)
+
+
+@app.command()
+def debug(folder: Annotated[Path, typer.Argument(help="a run's folder, also of one that was stopped")]) -> None:
+    """Step through a run, see who knew what and why, change the past and compare what comes of it."""
+    try:
+        screen = Screen(Record(folder), Console(highlight=False))
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    screen.loop()
 
 
 @app.command()

@@ -1,0 +1,186 @@
+"""Stepping, breaking, and branches of a run: what was is never asked again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from matrix_graph.config import RunConfig
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import read_json_lines
+from matrix_graph.runner import run
+from matrix_graph.testing import FakeServer
+from matrix_graph.workbench.branch import diff, fork, preference
+from matrix_graph.workbench.debugger import Debugger
+from matrix_graph.workbench.record import Record
+from matrix_graph.workbench.screen import HELP, Screen
+
+
+@pytest.fixture
+def folder(server: FakeServer, tmp_path: Path) -> Path:
+    given = {
+        "agents": 6,
+        "group_size": 3,
+        "scenarios": 4,
+        "rows": 2,
+        "model": "openai:fake",
+        "embeddings": "openai:fake",
+    }
+    run(RunConfig.model_validate(given | {"base_url": server.url, "out": tmp_path / "run"}))
+    return tmp_path / "run"
+
+
+def test_every_turn_once_forwards_and_back(folder: Path) -> None:
+    debugger = Debugger(Record(folder))
+    seen = [moment.id for moment in iter(debugger.agent, None)]
+    actions = [action["id"] for scenario in Record(folder).scenarios for action in scenario["actions"]]
+    assert sorted(seen) == sorted(actions)
+    assert debugger.moment is None
+    back = [moment.id for moment in iter(lambda: debugger.agent(-1), None)]
+    assert back == seen[::-1]
+    first = debugger.agent()
+    assert first
+    assert (debugger.step() or first).step == first.step + 1
+    here = debugger.moment
+    assert here
+    assert (debugger.scenario() or here).scenario["id"] != here.scenario["id"]
+    assert debugger.go(seen[5]).id == seen[5]
+    with pytest.raises(InputError, match="no action or scenario"):
+        debugger.go("nowhere")
+
+
+def test_breakpoints_stop_where_they_say(folder: Path) -> None:
+    record = Record(folder)
+    person = record.groups[0].members[0]
+    word = record.scenarios[0]["actions"][0]["text"].split()[1]
+    for kind, what, holds in (
+        ("agent", person.name, lambda m: m.agent == person.id),
+        ("group", record.groups[1].id, lambda m: m.scenario["group"] == record.groups[1].id),
+        ("to", person.id, lambda m: person.id in m.action["recipients"]),
+        ("text", word, lambda m: word in m.action["text"]),
+    ):
+        debugger = Debugger(record)
+        debugger.break_on(kind, what)
+        stops = list(iter(debugger.run, None))
+        assert stops
+        assert [m.id for m in stops] == [m.id for m in debugger.moments if holds(m)]
+    with pytest.raises(InputError, match="Nobody"):
+        Debugger(record).break_on("agent", "stranger")
+    with pytest.raises(InputError, match="regular expression"):
+        Debugger(record).break_on("text", "(")
+
+
+def test_what_failed_is_a_turn_too(server: FakeServer, tmp_path: Path) -> None:
+    server.replies["What do you do now"] = "CONTINUE"
+    given = {
+        "agents": 3,
+        "group_size": 3,
+        "scenarios": 1,
+        "rows": 1,
+        "model": "openai:fake",
+        "embeddings": "openai:fake",
+    }
+    run(RunConfig.model_validate(given | {"base_url": server.url, "out": tmp_path / "run"}))
+    debugger = Debugger(Record(tmp_path / "run"))
+    debugger.break_on("failure")
+    stops = list(iter(debugger.run, None))
+    assert {m.failure["reason"] for m in stops if m.failure} <= {"the agent said nothing but its status"}
+
+
+def test_the_inbox_is_what_the_prompt_held(folder: Path) -> None:
+    record = Record(folder)
+    debugger = Debugger(record)
+    reactions = 0
+    for moment in iter(debugger.agent, None):
+        assert moment.action
+        asked = record.calls[moment.action["call"]].request
+        inbox = debugger.inbox(moment)
+        if moment.step % 3:
+            assert bool(inbox) == (moment.action["trigger"] == "reaction")
+            reactions += len(inbox)
+        assert all(json.dumps(m["text"], ensure_ascii=False)[1:-1] in asked for m in inbox)
+    assert reactions
+
+
+async def test_a_branch_costs_nothing_up_to_the_edit(folder: Path, server: FakeServer, tmp_path: Path) -> None:
+    record = Record(folder)
+    late = next(m for m in Debugger(record).moments if m.scenario["round"] == 1)
+    assert late.action
+    before = sum(server.requests.values())
+    await fork(record, late.action["call"], "I sold the boat to my cousin.", tmp_path / "branch")
+    there = Record(tmp_path / "branch")
+    made = sum(server.requests.values()) - before
+    known = {(e.slot, e.digest) for e in record.calls.values()}
+    new = [e for e in there.calls.values() if (e.slot, e.digest) not in known]
+    assert made == len(new) > 0
+    assert not any("/r0/" in e.slot for e in new), "the first round is as it was"
+    found = {d.id: (d.here, d.there) for d in diff(record, there)}
+    first = found[late.id]
+    assert first[1]
+    assert first[1]["text"] == "I sold the boat to my cousin."
+    assert all(d.here is None or d.here["step"] >= late.step for d in diff(record, there))
+    pair = preference(record, there, late.id, chosen_there=True)
+    assert pair["chosen"][0]["content"] == "I sold the boat to my cousin."
+    assert pair["rejected"][0]["content"] == late.action["text"]
+    assert pair["prompt"][-1]["content"]
+    others = [name for name, (here, other) in found.items() if here and other and name != late.id]
+    for name in others:
+        if record.calls[found[name][0]["call"]].request != there.calls[found[name][1]["call"]].request:  # type: ignore[index]
+            with pytest.raises(InputError, match="another past"):
+                preference(record, there, name)
+    with pytest.raises(InputError, match="is there already"):
+        await fork(record, late.action["call"], "again", tmp_path / "branch")
+    with pytest.raises(InputError, match="no call at"):
+        await fork(record, "nowhere", "again", tmp_path / "other")
+
+
+async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_path: Path) -> None:
+    record = Record(folder)
+    person = record.groups[0].members[0]
+    reply = {"personality": "stubborn", "life_goal": "to leave the harbour", "plan": ["pack", "sail", "write home"]}
+    await fork(record, f"persona/{person.id}#1", json.dumps(reply), tmp_path / "plan")
+    changed = [m for g in Record(tmp_path / "plan").groups for m in g.members if m.id == person.id]
+    assert changed[0].plan == ("pack", "sail", "write home")
+    delivery = next(d for d in record.scenarios[0]["deliveries"] if d["scope"] == "within")
+    nobody = json.loads(record.calls[delivery["call"]].answer)
+    nobody["deliveries"] = [choice | {"recipients": []} for choice in nobody["deliveries"]]
+    await fork(record, delivery["call"], json.dumps(nobody), tmp_path / "told")
+    step = next(s for s in Record(tmp_path / "told").scenarios if s["id"] == record.scenarios[0]["id"])
+    same = [d for d in step["deliveries"] if d["call"] == delivery["call"]]
+    assert all(d["recipients"] == [] for d in same)
+
+
+def test_on_a_screen(folder: Path) -> None:
+    out = Console(record=True, width=160)
+    screen = Screen(Record(folder), out)
+    for line in ("next", "why", "memories", "prompt", "answer", "who", "inbox", "n 2", "back", "breaks", "help", "zzz",
+                 "break agent nobody", "go nowhere", "edit", "pair", "", "next x"):  # fmt: skip
+        screen.do(line)
+    shown = out.export_text()
+    for words in (
+        "told",
+        "left out",
+        "relevance",
+        "system",
+        "plan 1",
+        "no such command",
+        "Nobody in this run",
+        "no branch yet",
+    ):
+        assert words in shown
+    assert all(command.split()[0].rstrip(",") in shown for command in HELP)
+
+
+def test_a_session_of_a_whole_process(folder: Path) -> None:
+    lines = ["next", 'edit I burn the letter, "all of it".', "diff", "pair branch", "quit"]
+    command = [sys.executable, "-m", "matrix_graph.workbench.cli", "debug", str(folder)]
+    done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=200, check=True)
+    assert "from the record" in done.stdout
+    (pair,) = read_json_lines(folder / "pairs.jsonl")
+    assert pair["chosen"][0]["content"] == 'I burn the letter, "all of it".'
+    assert Path(f"{folder}-branch-1").is_dir()
