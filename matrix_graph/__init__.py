@@ -77,6 +77,15 @@ if TYPE_CHECKING:
     from matrix_graph.society.personas import write_personas as write_personas
     from matrix_graph.society.profiles import load_profiles as load_profiles
     from matrix_graph.society.profiles import sample_profiles as sample_profiles
+    from matrix_graph.workbench.branch import diff_runs as diff_runs
+    from matrix_graph.workbench.branch import fork_run as fork_run
+    from matrix_graph.workbench.branch import preference_pair as preference_pair
+    from matrix_graph.workbench.debugger import Debugger as Debugger
+    from matrix_graph.workbench.display import show_row as show_row
+    from matrix_graph.workbench.display import show_scenario as show_scenario
+    from matrix_graph.workbench.display import show_society as show_society
+    from matrix_graph.workbench.record import RunRecord as RunRecord
+    from matrix_graph.workbench.report.page import write_report as write_report
 
 _HOMES = {
     "config": ("RunConfig",),
@@ -122,6 +131,11 @@ _HOMES = {
     "society.modulated": ("ModulatedState", "add_modulator"),
     "society.grouping": ("form_groups",),
     "society.personas": ("write_personas",),
+    "workbench.branch": ("diff_runs", "fork_run", "preference_pair"),
+    "workbench.debugger": ("Debugger",),
+    "workbench.display": ("show_row", "show_scenario", "show_society"),
+    "workbench.record": ("RunRecord",),
+    "workbench.report.page": ("write_report",),
     "society.profiles": ("load_profiles", "sample_profiles"),
 }
 _WHERE = {name: module for module, names in _HOMES.items() for name in names}

@@ -20,7 +20,7 @@ from matrix_graph.export.files import write_text
 from matrix_graph.llm.caller import FAILED
 from matrix_graph.runner import Listener, RunResult, arun
 from matrix_graph.schema import Action, Row
-from matrix_graph.workbench.record import Record, asked
+from matrix_graph.workbench.record import RunRecord, asked
 
 
 class Difference(NamedTuple):
@@ -31,7 +31,7 @@ class Difference(NamedTuple):
     there: Action | None
 
 
-async def fork(record: Record, slot: str, answer: str, out: Path, listen: Listener | None = None) -> RunResult:
+async def fork_run(record: RunRecord, slot: str, answer: str, out: Path, listen: Listener | None = None) -> RunResult:
     """Run the record's run again in `out`, with `answer` in place of what the call at `slot` answered.
 
     An action's slot is its `call`; a plan is part of the answer at `persona/ID`, who becomes aware of what part of
@@ -44,7 +44,7 @@ async def fork(record: Record, slot: str, answer: str, out: Path, listen: Listen
     return await arun(RunConfig.model_validate({"out": out}), resume=True, listen=listen)
 
 
-def _begun(record: Record, slot: str, answer: str, out: Path) -> None:
+def _begun(record: RunRecord, slot: str, answer: str, out: Path) -> None:
     """The branch's folder: the same beginning and the same journal, but for one answer."""
     entry = record.calls.get(slot)
     if entry is None:
@@ -66,7 +66,7 @@ def _begun(record: Record, slot: str, answer: str, out: Path) -> None:
     write_text(out / "run.json", json.dumps(begun | {"ended": "forked", "seconds": 0.0}, ensure_ascii=False))
 
 
-def diff(here: Record, there: Record) -> list[Difference]:
+def diff_runs(here: RunRecord, there: RunRecord) -> list[Difference]:
     """The actions that are not the same in both, in the order of the run."""
     left, right = (_actions(record) for record in (here, there))
     ids = sorted(left.keys() | right.keys(), key=lambda name: _when(left.get(name) or right[name]))
@@ -74,7 +74,7 @@ def diff(here: Record, there: Record) -> list[Difference]:
     return [pair for pair in pairs if _text(pair.here) != _text(pair.there)]
 
 
-def preference(here: Record, there: Record, action: str, *, chosen_there: bool = False) -> Row:
+def preference_pair(here: RunRecord, there: RunRecord, action: str, *, chosen_there: bool = False) -> Row:
     """A preference pair of what an agent did in two branches of one past.
 
     Raises:
@@ -95,7 +95,7 @@ def preference(here: Record, there: Record, action: str, *, chosen_there: bool =
     return {**own, "chosen": chosen, "rejected": rejected, "provenance": origin}
 
 
-def _actions(record: Record) -> dict[str, Action]:
+def _actions(record: RunRecord) -> dict[str, Action]:
     return {action["id"]: action for scenario in record.scenarios for action in scenario["actions"]}
 
 

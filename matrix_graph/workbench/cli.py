@@ -31,8 +31,8 @@ from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.filtered import FilterProgress, print_filtered
 from matrix_graph.workbench.options import options_of
 from matrix_graph.workbench.progress import RunProgress
-from matrix_graph.workbench.record import Record
-from matrix_graph.workbench.report.page import report
+from matrix_graph.workbench.record import RunRecord
+from matrix_graph.workbench.report.page import write_report
 from matrix_graph.workbench.screen import Screen
 from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
@@ -68,7 +68,7 @@ def run(
     if as_json:
         sys.stdout.write(json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n")
     _report(result)
-    report(result.out)
+    write_report(result.out)
     if not result.complete and not result.summary["ended"].startswith("exhausted"):
         _tell_stopped(result.out)
     raise typer.Exit(_exit_code(result, stopped))
@@ -151,7 +151,7 @@ def trace(
 def report_page(folder: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
     """Write the run as one page, FOLDER/report.html, to open in a browser."""
     try:
-        path = report(folder)
+        path = write_report(folder)
     except MatrixError as error:
         _fail(error, as_json=False)
     err.print(f"Written: {path}", soft_wrap=True)
@@ -161,7 +161,7 @@ def report_page(folder: Annotated[Path, typer.Argument(help="a run's folder")]) 
 def debug(folder: Annotated[Path, typer.Argument(help="a run's folder, also of one that was stopped")]) -> None:
     """Step through a run, see who knew what and why, change the past and compare what comes of it."""
     try:
-        screen = Screen(Record(folder), Console(highlight=False))
+        screen = Screen(RunRecord(folder), Console(highlight=False))
     except MatrixError as error:
         _fail(error, as_json=False)
     screen.loop()

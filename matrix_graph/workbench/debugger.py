@@ -1,6 +1,6 @@
 """Step through what happened in a run: by agent, step and scenario, forwards and back, with breakpoints.
 
-debugger = Debugger(Record(Path("runs/demo")))
+debugger = Debugger(RunRecord(Path("runs/demo")))
 debugger.break_on("to", "Ana")
 moment = debugger.run()
 """
@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, get_args
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Action, Delivery, Failure, Message, Persona, Scenario
 from matrix_graph.society.state import STEPS
-from matrix_graph.workbench.record import Record
+from matrix_graph.workbench.record import RunRecord
 
 BreakKind = Literal["agent", "group", "to", "text", "failure"]
 """Stop when an agent acts, a group does, somebody is told of it, a pattern matches it, or something failed."""
@@ -48,7 +48,7 @@ class Debugger:
     Moments are in the order of rounds and steps; those of one step happened at the same time.
     """
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: RunRecord) -> None:
         self.record = record
         self.breaks: list[Break] = []
         self.moments = sorted(

@@ -20,7 +20,7 @@ from matrix_graph.schema import Group, Rejection, Row, Scenario
 from matrix_graph.society import plan
 
 
-class Record:
+class RunRecord:
     """What a run left in `folder`; its parts are read when they are asked for.
 
     Raises:

@@ -14,9 +14,9 @@ from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.export.files import read_json_lines, write_json_lines
 from matrix_graph.llm.journal import Entry
 from matrix_graph.schema import Persona
-from matrix_graph.workbench.branch import diff, fork, preference
+from matrix_graph.workbench.branch import diff_runs, fork_run, preference_pair
 from matrix_graph.workbench.debugger import Debugger, Moment
-from matrix_graph.workbench.record import Record, asked
+from matrix_graph.workbench.record import RunRecord, asked
 from matrix_graph.workbench.trace import printable
 
 HELP = {
@@ -44,9 +44,9 @@ HELP = {
 class Screen:
     """Reads commands and shows moments of one run."""
 
-    def __init__(self, record: Record, out: Console) -> None:
+    def __init__(self, record: RunRecord, out: Console) -> None:
         self.debugger = Debugger(record)
-        self.branch: Record | None = None
+        self.branch: RunRecord | None = None
         self._record = record
         self._out = out
         self._commands: dict[str, Callable[[str], None]] = {
@@ -182,8 +182,8 @@ class Screen:
         while (out := Path(f"{self._record.folder}-branch-{number}")).exists():
             number += 1
         before = self._record.calls.get(slot)
-        result = asyncio.run(fork(self._record, slot, text, out))
-        self.branch = Record(out)
+        result = asyncio.run(fork_run(self._record, slot, text, out))
+        self.branch = RunRecord(out)
         known = {(entry.slot, entry.digest) for entry in self._record.calls.values()}
         new = sum((entry.slot, entry.digest) not in known for entry in self.branch.calls.values())
         self._say("was", before.answer if before else "")
@@ -193,7 +193,7 @@ class Screen:
         )
 
     def _diff(self) -> None:
-        found = diff(self._record, self._branch())
+        found = diff_runs(self._record, self._branch())
         table = Table("action", "here", "in the branch", show_lines=True)
         for difference in found:
             sides = (a["text"] if a else "(nothing)" for a in (difference.here, difference.there))
@@ -201,7 +201,7 @@ class Screen:
         self._out.print(table if found else "no action differs")
 
     def _pair(self, said: str) -> None:
-        row = preference(self._record, self._branch(), self._here().id, chosen_there=said == "branch")
+        row = preference_pair(self._record, self._branch(), self._here().id, chosen_there=said == "branch")
         path = self._record.folder / "pairs.jsonl"
         write_json_lines(path, [*(r for r in read_json_lines(path) if r["id"] != row["id"]), row])
         self._say("pair", f"{row['id']} in {path}")
@@ -218,7 +218,7 @@ class Screen:
             raise InputError("Go to a turn first: next")
         return moment
 
-    def _branch(self) -> Record:
+    def _branch(self) -> RunRecord:
         if self.branch is None:
             raise InputError("There is no branch yet: edit TEXT")
         return self.branch

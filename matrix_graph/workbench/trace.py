@@ -10,7 +10,7 @@ from rich.tree import Tree
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.schema import Action, Row, Scenario
-from matrix_graph.workbench.record import Record, asked
+from matrix_graph.workbench.record import RunRecord, asked
 
 _LONGEST = 700
 
@@ -21,7 +21,7 @@ def trace(folder: Path, row_id: str) -> Tree:
     Raises:
         InputError: no such row, or no run.
     """
-    record = Record(folder)
+    record = RunRecord(folder)
     row, fate = _find(record, row_id)
     tree = Tree(_line(row_id, f"{row.get('kind', 'row')}, {fate}", "bold"))
     tree.add(_line("asks", prompt_of(row)))
@@ -37,7 +37,7 @@ def trace(folder: Path, row_id: str) -> Tree:
     return tree
 
 
-def _find(record: Record, row_id: str) -> tuple[Row, str]:
+def _find(record: RunRecord, row_id: str) -> tuple[Row, str]:
     for name, rows in record.rows.items():
         for row in rows:
             if row.get("id") == row_id:
@@ -49,13 +49,13 @@ def _find(record: Record, row_id: str) -> tuple[Row, str]:
     raise InputError(f"{record.folder} holds no row {row_id!r}; the ids stand in dataset/*.jsonl and rejected.jsonl.")
 
 
-def _call(branch: Tree, record: Record, slot: str) -> None:
+def _call(branch: Tree, record: RunRecord, slot: str) -> None:
     if entry := record.calls.get(slot):
         leaf = branch.add(_line(slot, f"{entry.model}, {entry.input_tokens} + {entry.output_tokens} tokens", "cyan"))
         leaf.add(_line("was asked", asked(entry)[-1]["content"]))
 
 
-def _scenario(tree: Tree, record: Record, scenario: Scenario, agent: str) -> None:
+def _scenario(tree: Tree, record: RunRecord, scenario: Scenario, agent: str) -> None:
     branch = tree.add(_line(f"scenario {scenario['id']}", scenario["summary"], "green"))
     people = scenario.get("people", {})
     if person := people.get(agent):
@@ -79,7 +79,7 @@ def _scenario(tree: Tree, record: Record, scenario: Scenario, agent: str) -> Non
             branch.add(_line(f"message {message['id']}", text, "magenta"))
 
 
-def _remembered(leaf: Tree, record: Record, action: Action) -> None:
+def _remembered(leaf: Tree, record: RunRecord, action: Action) -> None:
     known = record.memories(action["agent"]) if action.get("recalled") else {}
     for found in action.get("recalled", []):
         memory = known.get(found["memory"])

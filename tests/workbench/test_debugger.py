@@ -15,9 +15,9 @@ from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.runner import run
 from matrix_graph.testing import FakeServer
-from matrix_graph.workbench.branch import diff, fork, preference
+from matrix_graph.workbench.branch import diff_runs, fork_run, preference_pair
 from matrix_graph.workbench.debugger import Debugger
-from matrix_graph.workbench.record import Record
+from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.screen import HELP, Screen
 
 
@@ -36,9 +36,9 @@ def folder(server: FakeServer, tmp_path: Path) -> Path:
 
 
 def test_every_turn_once_forwards_and_back(folder: Path) -> None:
-    debugger = Debugger(Record(folder))
+    debugger = Debugger(RunRecord(folder))
     seen = [moment.id for moment in iter(debugger.agent, None)]
-    actions = [action["id"] for scenario in Record(folder).scenarios for action in scenario["actions"]]
+    actions = [action["id"] for scenario in RunRecord(folder).scenarios for action in scenario["actions"]]
     assert sorted(seen) == sorted(actions)
     assert debugger.moment is None
     back = [moment.id for moment in iter(lambda: debugger.agent(-1), None)]
@@ -55,7 +55,7 @@ def test_every_turn_once_forwards_and_back(folder: Path) -> None:
 
 
 def test_breakpoints_stop_where_they_say(folder: Path) -> None:
-    record = Record(folder)
+    record = RunRecord(folder)
     person = record.groups[0].members[0]
     word = record.scenarios[0]["actions"][0]["text"].split()[1]
     for kind, what, holds in (
@@ -86,14 +86,14 @@ def test_what_failed_is_a_turn_too(server: FakeServer, tmp_path: Path) -> None:
         "embeddings": "openai:fake",
     }
     run(RunConfig.model_validate(given | {"base_url": server.url, "out": tmp_path / "run"}))
-    debugger = Debugger(Record(tmp_path / "run"))
+    debugger = Debugger(RunRecord(tmp_path / "run"))
     debugger.break_on("failure")
     stops = list(iter(debugger.run, None))
     assert {m.failure["reason"] for m in stops if m.failure} <= {"the agent said nothing but its status"}
 
 
 def test_the_inbox_is_what_the_prompt_held(folder: Path) -> None:
-    record = Record(folder)
+    record = RunRecord(folder)
     debugger = Debugger(record)
     reactions = 0
     for moment in iter(debugger.agent, None):
@@ -108,23 +108,23 @@ def test_the_inbox_is_what_the_prompt_held(folder: Path) -> None:
 
 
 async def test_a_branch_costs_nothing_up_to_the_edit(folder: Path, server: FakeServer, tmp_path: Path) -> None:
-    record = Record(folder)
+    record = RunRecord(folder)
     late = next(m for m in Debugger(record).moments if m.scenario["round"] == 1)
     assert late.action
     before = sum(server.requests.values())
-    await fork(record, late.action["call"], "I sold the boat to my cousin.", tmp_path / "branch")
-    there = Record(tmp_path / "branch")
+    await fork_run(record, late.action["call"], "I sold the boat to my cousin.", tmp_path / "branch")
+    there = RunRecord(tmp_path / "branch")
     made = sum(server.requests.values()) - before
     known = {(e.slot, e.digest) for e in record.calls.values()}
     new = [e for e in there.calls.values() if (e.slot, e.digest) not in known]
     assert made == len(new) > 0
     assert not any("/r0/" in e.slot for e in new), "the first round is as it was"
-    found = {d.id: (d.here, d.there) for d in diff(record, there)}
+    found = {d.id: (d.here, d.there) for d in diff_runs(record, there)}
     first = found[late.id]
     assert first[1]
     assert first[1]["text"] == "I sold the boat to my cousin."
-    assert all(d.here is None or d.here["step"] >= late.step for d in diff(record, there))
-    pair = preference(record, there, late.id, chosen_there=True)
+    assert all(d.here is None or d.here["step"] >= late.step for d in diff_runs(record, there))
+    pair = preference_pair(record, there, late.id, chosen_there=True)
     assert pair["chosen"][0]["content"] == "I sold the boat to my cousin."
     assert pair["rejected"][0]["content"] == late.action["text"]
     assert pair["prompt"][-1]["content"]
@@ -132,32 +132,32 @@ async def test_a_branch_costs_nothing_up_to_the_edit(folder: Path, server: FakeS
     for name in others:
         if record.calls[found[name][0]["call"]].request != there.calls[found[name][1]["call"]].request:  # type: ignore[index]
             with pytest.raises(InputError, match="another past"):
-                preference(record, there, name)
+                preference_pair(record, there, name)
     with pytest.raises(InputError, match="is there already"):
-        await fork(record, late.action["call"], "again", tmp_path / "branch")
+        await fork_run(record, late.action["call"], "again", tmp_path / "branch")
     with pytest.raises(InputError, match="no call at"):
-        await fork(record, "nowhere", "again", tmp_path / "other")
+        await fork_run(record, "nowhere", "again", tmp_path / "other")
 
 
 async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_path: Path) -> None:
-    record = Record(folder)
+    record = RunRecord(folder)
     person = record.groups[0].members[0]
     reply = {"personality": "stubborn", "life_goal": "to leave the harbour", "plan": ["pack", "sail", "write home"]}
-    await fork(record, f"persona/{person.id}#1", json.dumps(reply), tmp_path / "plan")
-    changed = [m for g in Record(tmp_path / "plan").groups for m in g.members if m.id == person.id]
+    await fork_run(record, f"persona/{person.id}#1", json.dumps(reply), tmp_path / "plan")
+    changed = [m for g in RunRecord(tmp_path / "plan").groups for m in g.members if m.id == person.id]
     assert changed[0].plan == ("pack", "sail", "write home")
     delivery = next(d for d in record.scenarios[0]["deliveries"] if d["scope"] == "within")
     nobody = json.loads(record.calls[delivery["call"]].answer)
     nobody["deliveries"] = [choice | {"recipients": []} for choice in nobody["deliveries"]]
-    await fork(record, delivery["call"], json.dumps(nobody), tmp_path / "told")
-    step = next(s for s in Record(tmp_path / "told").scenarios if s["id"] == record.scenarios[0]["id"])
+    await fork_run(record, delivery["call"], json.dumps(nobody), tmp_path / "told")
+    step = next(s for s in RunRecord(tmp_path / "told").scenarios if s["id"] == record.scenarios[0]["id"])
     same = [d for d in step["deliveries"] if d["call"] == delivery["call"]]
     assert all(d["recipients"] == [] for d in same)
 
 
 def test_on_a_screen(folder: Path) -> None:
     out = Console(record=True, width=160)
-    screen = Screen(Record(folder), out)
+    screen = Screen(RunRecord(folder), out)
     for line in ("next", "why", "memories", "prompt", "answer", "who", "inbox", "n 2", "back", "breaks", "help", "zzz",
                  "break agent nobody", "go nowhere", "edit", "pair", "", "next x"):  # fmt: skip
         screen.do(line)

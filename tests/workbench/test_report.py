@@ -15,7 +15,7 @@ from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
 from matrix_graph.runner import run
 from matrix_graph.testing import FakeServer
-from matrix_graph.workbench.report.page import report
+from matrix_graph.workbench.report.page import write_report
 
 HOSTILE = (
     "<script>document.title='hacked'</script>",
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_everything_is_there_and_every_link_leads_somewhere(folder: Path) -> None:
     page = Seen()
-    page.feed(report(folder).read_text("utf-8"))
+    page.feed(write_report(folder).read_text("utf-8"))
     for name in ("Society", "Timeline", "kept and dropped", "What the rows are like", "Scenarios", "People", "Cost"):
         assert name in page.text
     for line in (folder / "dataset" / "mt.jsonl").read_text("utf-8").splitlines():
@@ -83,7 +83,7 @@ def test_everything_is_there_and_every_link_leads_somewhere(folder: Path) -> Non
 
 def test_what_they_wrote_is_text(folder: Path) -> None:
     page = Seen()
-    page.feed(report(folder).read_text("utf-8"))
+    page.feed(write_report(folder).read_text("utf-8"))
     assert page.tags["script"] == 1
     assert page.tags["img"] == page.tags["iframe"] == 0
     assert not any(name.startswith("on") for name in page.attributes)
@@ -96,7 +96,7 @@ def test_a_browser_runs_our_script_and_no_other(folder: Path, tmp_path: Path) ->
     assert CHROMIUM
     flags = ("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
     command = [CHROMIUM, *flags, f"--user-data-dir={tmp_path}", "--virtual-time-budget=2000", "--dump-dom"]
-    page = report(folder).as_uri() + "#part-People"
+    page = write_report(folder).as_uri() + "#part-People"
     dom = subprocess.run([*command, page], capture_output=True, text=True, timeout=120, check=True).stdout
     seen = Seen()
     seen.feed(dom)
@@ -112,4 +112,4 @@ def test_a_browser_runs_our_script_and_no_other(folder: Path, tmp_path: Path) ->
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no run"):
-        report(tmp_path)
+        write_report(tmp_path)

@@ -8,23 +8,23 @@ from importlib.resources import files
 from pathlib import Path
 
 from matrix_graph.export.files import write_text
-from matrix_graph.workbench.record import Record
+from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.report import rows, society
 from matrix_graph.workbench.report.html import Html, anchor, joined, tag
 
 
-def report(folder: Path) -> Path:
+def write_report(folder: Path) -> Path:
     """Write report.html into the folder of a run.
 
     Raises:
         InputError: there is no run.
     """
     path = folder / "report.html"
-    write_text(path, render(Record(folder)))
+    write_text(path, render(RunRecord(folder)))
     return path
 
 
-def render(record: Record) -> str:
+def render(record: RunRecord) -> str:
     """The page as text."""
     parts = {
         "Society": society.society_map(record),
@@ -51,7 +51,7 @@ def render(record: Record) -> str:
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{inside}</body></html>\n'
 
 
-def _header(record: Record) -> Html:
+def _header(record: RunRecord) -> Html:
     counts, config = record.summary.get("counts", {}), record.summary["config"]
     kept = sum(counts.get("kept", {}).values())
     wanted = sum(counts.get("wanted", {}).values())

@@ -9,7 +9,7 @@ from matrix_graph.filtering.funnel import funnel_svg
 from matrix_graph.filtering.rows import answer_of, answers_of, prompt_of, words_in
 from matrix_graph.llm.journal import Entry
 from matrix_graph.schema import Row
-from matrix_graph.workbench.record import Record, asked
+from matrix_graph.workbench.record import RunRecord, asked
 from matrix_graph.workbench.report.charts import bars, histogram
 from matrix_graph.workbench.report.html import Html, anchor, fold, joined, link, table, tag
 
@@ -17,7 +17,7 @@ MOST = 400
 """Rows that are shown one by one; all of them are in dataset/."""
 
 
-def kept_and_dropped(record: Record) -> Html:
+def kept_and_dropped(record: RunRecord) -> Html:
     """The funnel by rule: what each took from the rows that were written."""
     rules = Counter(rejection["rule"] for rejection in record.rejections)
     left = given = len(record.rejections) + sum(map(len, record.rows.values()))
@@ -28,7 +28,7 @@ def kept_and_dropped(record: Record) -> Html:
     return tag("div", Html(funnel_svg(given, stages)), class_="wide funnel")
 
 
-def distributions(record: Record) -> Html:
+def distributions(record: RunRecord) -> Html:
     """What the kept rows are like."""
     rows = [row for own in record.rows.values() for row in own]
     pictures = {
@@ -45,19 +45,18 @@ def distributions(record: Record) -> Html:
     return tag("div", *shown, class_="figures")
 
 
-def one_by_one(record: Record) -> Html:
+def one_by_one(record: RunRecord) -> Html:
     """Each row with its person, scenario and calls."""
     parts: list[Html] = []
-    names = {member.id: member.name for group in record.groups for member in group.members}
     for rows in record.rows.values():
-        parts += [_row(record, row, names) for row in rows[: MOST - len(parts)]]
+        parts += [row(record, own) for own in rows[: MOST - len(parts)]]
     total = sum(map(len, record.rows.values()))
     if total > len(parts):
         parts.append(tag("p", f"… and {total - len(parts):,} more, in dataset/.", class_="hint"))
     return joined(parts)
 
 
-def cost(record: Record) -> Html:
+def cost(record: RunRecord) -> Html:
     """Calls and tokens, by what they were for."""
     parts: dict[str, list[Entry]] = defaultdict(list)
     for slot, entry in record.calls.items():
@@ -76,7 +75,9 @@ def cost(record: Record) -> Html:
     return joined([tag("p", told), table(["for", "calls", "tokens in", "tokens out"], lines)])
 
 
-def _row(record: Record, row: Row, names: dict[str, str]) -> Html:
+def row(record: RunRecord, row: Row, *, open: bool = False) -> Html:
+    """One row with its person, scenario and calls."""
+    names = {member.id: member.name for group in record.groups for member in group.members}
     origin = row.get("provenance", {})
     agent = origin.get("agent_id", "")
     said = [tag("h4", "asks"), *_talk(row)]
@@ -94,7 +95,7 @@ def _row(record: Record, row: Row, names: dict[str, str]) -> Html:
     places = [link("agent", agent, names.get(agent, agent)), " in ", link("scenario", origin.get("scenario_id", ""))]
     came = [tag("h4", "comes from"), tag("p", *places, ": ", actions), *calls]
     title = joined([tag("b", row["id"]), " ", prompt_of(row)[:140]])
-    return fold(title, *said, *came, id=anchor("row", str(row["id"])))
+    return fold(title, *said, *came, id=anchor("row", str(row["id"])), open=open)
 
 
 def _talk(row: Row) -> list[Html]:

@@ -12,7 +12,7 @@ from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.models import NONE, embedding_model
 from matrix_graph.schema import Action, Group, Persona, Scenario
-from matrix_graph.workbench.record import Record
+from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.report.html import Html, anchor, facts, fold, joined, link, tag
 
 MAP, MARGIN = (900, 560), 60
@@ -20,7 +20,7 @@ MOST = 300
 """Agents and scenarios that are shown one by one; all of them are in the run's files."""
 
 
-def society_map(record: Record) -> Html:
+def society_map(record: RunRecord, *, slider: bool = True) -> Html:
     """Who lives where: the nearer two people, the more alike their profiles; lines are messages, by round."""
     places = _places(record)
     names = {member.id: member.name for group in record.groups for member in group.members}
@@ -50,7 +50,7 @@ def society_map(record: Record) -> Html:
     arrow = tag("marker", tag("path", d="M0 0 8 4 0 8z"), id="arrow", viewBox="0 0 8 8", orient="auto", **size)
     picture = tag("svg", tag("defs", arrow), *lines, *dots, viewBox=f"0 0 {MAP[0]} {MAP[1]}", role="img", id="map")
     rounds = max((scenario["round"] for scenario in record.scenarios), default=0)
-    slider = tag(
+    control = tag(
         "label",
         "Messages of ",
         tag("output", "all rounds", id="round-name"),
@@ -61,10 +61,10 @@ def society_map(record: Record) -> Html:
         "A dot is a person, its colour the group; people near each other wrote alike. A line is a message that reached "
         "somebody, dashed from another group. Move the slider to see one round after another."
     )
-    return joined([tag("p", told, class_="hint"), slider, tag("div", picture, class_="wide")])
+    return joined([tag("p", told, class_="hint"), control if slider else None, tag("div", picture, class_="wide")])
 
 
-def timeline(record: Record) -> Html:
+def timeline(record: RunRecord) -> Html:
     """Groups down, rounds across; how dark a field is says how many messages were passed."""
     by_place = {(s["group"], s["round"]): s for s in record.scenarios}
     rounds = range(max((s["round"] for s in record.scenarios), default=-1) + 1)
@@ -90,12 +90,12 @@ def timeline(record: Record) -> Html:
     return joined([hint, tag("div", tag("table", head, *rows, class_="timeline"), class_="wide")])
 
 
-def scenarios(record: Record) -> Html:
+def scenarios(record: RunRecord) -> Html:
     """What happened, action by action, with who became aware of it and who was left out."""
-    return joined([_scenario(scenario) for scenario in record.scenarios[:MOST]] + [_more(len(record.scenarios))])
+    return joined([scenario(lived) for lived in record.scenarios[:MOST]] + [_more(len(record.scenarios))])
 
 
-def agents(record: Record) -> Html:
+def agents(record: RunRecord) -> Html:
     """A page for each: profile, plan, what they did and remembered, what reached them, which rows came of it."""
     people = [(group, member) for group in record.groups for member in group.members]
     return joined([_agent(record, group, member) for group, member in people[:MOST]] + [_more(len(people))])
@@ -105,7 +105,8 @@ def _more(count: int) -> Html | None:
     return tag("p", f"… and {count - MOST:,} more, in the run's files.", class_="hint") if count > MOST else None
 
 
-def _scenario(scenario: Scenario) -> Html:
+def scenario(scenario: Scenario, *, open: bool = False) -> Html:
+    """One scenario, action by action."""
     names = {agent: person["name"] for agent, person in scenario.get("people", {}).items()}
     told = {d["action"]: d for d in scenario.get("deliveries", []) if d["scope"] == "within"}
     acts = []
@@ -119,14 +120,16 @@ def _scenario(scenario: Scenario) -> Html:
         who = link("agent", action["agent"], names.get(action["agent"], action["agent"]))
         acts.append(tag("li", who, f" ({_trigger(action)}): {action['text']}", reached))
     title = joined([tag("b", scenario["id"]), " ", scenario["summary"][:160] or "(no summary)"])
-    return fold(title, tag("p", scenario["summary"]), tag("ol", *acts), id=anchor("scenario", scenario["id"]))
+    return fold(
+        title, tag("p", scenario["summary"]), tag("ol", *acts), id=anchor("scenario", scenario["id"]), open=open
+    )
 
 
 def _trigger(action: Action) -> str:
     return "reacts" if action["trigger"] == "reaction" else "goes on with the plan"
 
 
-def _agent(record: Record, group: Group, member: Persona) -> Html:
+def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
     own = [(s, a) for s in record.scenarios for a in s["actions"] if a["agent"] == member.id]
     heard = [(s, m) for s in record.scenarios for m in s.get("messages", []) if m["recipient"] == member.id]
     rows = [r for rows in record.rows.values() for r in rows if r.get("provenance", {}).get("agent_id") == member.id]
@@ -168,7 +171,7 @@ def _line(places: dict[str, tuple[float, float]], sender: str, recipient: str, r
     return tag("path", d=path, class_="message" if near else "message far", data_round=round)
 
 
-def _places(record: Record) -> dict[str, tuple[float, float]]:
+def _places(record: RunRecord) -> dict[str, tuple[float, float]]:
     people = [member for group in record.groups for member in group.members]
     if not people:
         return {}
@@ -181,7 +184,7 @@ def _places(record: Record) -> dict[str, tuple[float, float]]:
     return {member.id: (float(x), float(y)) for member, (x, y) in zip(people, spots, strict=True)}
 
 
-def _vectors(record: Record, people: Sequence[Persona]) -> NDArray[np.float32] | None:
+def _vectors(record: RunRecord, people: Sequence[Persona]) -> NDArray[np.float32] | None:
     """The profiles' vectors, as the journal has them; None where it has not."""
     path = record.folder / "journal.sqlite"
     if not path.is_file() or len(people) < 3:
