@@ -115,7 +115,7 @@ class RunConfig(Options):
     reward: tuple[str, ...] = Field(
         (), description="what scores the student's answers; see: matrix-graph filter --help"
     )
-    rollouts: int | None = Field(None, ge=1, le=256, description="answers of the student per row, for rewards")
+    rollouts: int | None = Field(None, ge=2, le=256, description="answers of the student per row, for rewards")
     prompts: Path | None = Field(None, description="folder with your own versions of prompts")
     out: Path = Field(Path("runs/run"), description="folder for the run")
     strict: bool = Field(False, description="stop at the first bad profile row")

@@ -28,7 +28,7 @@ class FilterConfig(Options):
     judge: tuple[str, ...] = Field((), description="models that judge, with commas: 'local' or 'openai:NAME'")
     student: str | None = Field(None, description="the model to be trained, whose answers show what it would learn")
     reward: tuple[str, ...] = Field((), description=f"what scores its answers: {REWARDS}; verifier, judge by default")
-    rollouts: int | None = Field(None, ge=1, le=256, description="answers of the student per row (8)")
+    rollouts: int | None = Field(None, ge=2, le=256, description="answers of the student per row (8)")
     embeddings: str | None = Field(None, description="'local' or 'openai:NAME', for semantic duplicates and selection")
     select: int | None = Field(None, ge=1, description="keep so many: difficulty × quality, none too like another")
     base_url: str | None = Field(None, description="URL of the server behind openai: names, with its /v1")
@@ -72,6 +72,8 @@ class FilterConfig(Options):
         over: dict[str, Any] = {"rollouts": self.rollouts, "select": self.select}
         if self.language and rules.language:
             over["language"] = replace(rules.language, expected=self.language)
+        if self.language and rules.form:
+            over["form"] = replace(rules.form, expected=self.language)
         return rules.model_copy(update={name: value for name, value in over.items() if value is not None})
 
     def means(self) -> Means:
@@ -115,5 +117,8 @@ class FilterConfig(Options):
         if spec.startswith(("http://", "https://")):
             return HttpReward(spec, self._context("reward", NONE, None))
         if spec.startswith("local:"):
-            return LocalReward(spec.removeprefix("local:"))
+            folder = Path(spec.removeprefix("local:"))
+            if not (folder / "config.json").is_file():
+                raise InputError(f"--reward {spec}: {folder} is no folder with a sequence-classification model.")
+            return LocalReward(folder)
         raise InputError(f"--reward {spec!r} is not understood; there are {REWARDS}.")

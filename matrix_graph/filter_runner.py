@@ -9,12 +9,12 @@ import asyncio
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from matrix_graph.context import Context, close, opened
-from matrix_graph.errors import InputError
+from matrix_graph.errors import CallFailed, InputError, RunPaused
 from matrix_graph.export.card import filter_card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
 from matrix_graph.filter_config import FilterConfig
@@ -22,7 +22,10 @@ from matrix_graph.filtering.controls import effects, length_matched, random_subs
 from matrix_graph.filtering.funnel import funnel, funnel_svg
 from matrix_graph.filtering.graph import create_filter, with_notes
 from matrix_graph.filtering.ledger import Ledger
+from matrix_graph.filtering.noted import responses_of, rewards_of
 from matrix_graph.filtering.pairs import Pairs, audit
+from matrix_graph.filtering.rewards import HttpReward
+from matrix_graph.filtering.rows import is_safety, wrong_shape
 from matrix_graph.filtering.rules import HYGIENE, Means, Rules
 from matrix_graph.filtering.step import Drop, Step
 from matrix_graph.llm.models import NONE
@@ -52,12 +55,16 @@ def read_rows(path: Path) -> list[Row]:
     """
     if not path.is_file():
         raise InputError(f"There is no file {path}.")
-    rows = [
-        {"id": f"{path.stem}-{number}"} | row | ({"id": str(row["id"])} if "id" in row else {})
-        for number, row in enumerate(read_json_lines(path), 1)
-    ]
+    rows = []
+    for number, row in enumerate(read_json_lines(path), 1):
+        given = row.get("id")
+        rows.append({"id": "", **row} | {"id": f"{path.stem}-{number}" if given is None else str(given)})
     if not rows:
         raise InputError(f"{path} holds no row.")
+    problems = [wrong_shape(row) for row in rows]
+    if all(problems):
+        layouts = "messages; prompt and completion; prompt, chosen and rejected"
+        raise InputError(f"No row of {path} is in one of TRL's layouts ({layouts}): {problems[0]}.")
     if len({row["id"] for row in rows}) < len(rows):
         raise InputError(f"In {path} two rows have one id; give each an id of its own, or none.")
     return rows
@@ -84,21 +91,22 @@ async def filter_rows(
     rows, rules, means = read_rows(path), config.funnel(), config.means()
     steps = rules.steps(means)
     _check(config.out, resume, overwrite)
+    _check_rewards(rules, means, rows)
     if not resume:
         for context in means.contexts:
             await probe(context)
+        await _probe_rewards(means)
     _begin(config.out, overwrite)
     ledger = Ledger()
     try:
         names = {"embeddings": (await opened(means.embeddings)).embedder.name} if means.embeddings else {}
         write_text(config.out / _SUMMARY, json.dumps({"ended": "running", "config": config.public()}))
         write_json_lines(config.out / _ROWS, rows)
-        result = await _filtered(rows, ledger.recording(steps), config.out, config.public(), rules, names, listen)
+        recording = ledger.recording(steps)
+        return await _filtered(rows, recording, config.out, config.public(), rules, names, listen, ledger)
     finally:
         for context in means.contexts:
             await close(context)
-    write_json_lines(config.out / _LEDGER, ledger.lines())
-    return result
 
 
 async def refilter(out: Path, rules: Path | None = None, listen: Listener | None = None) -> FilterResult:
@@ -113,8 +121,11 @@ async def refilter(out: Path, rules: Path | None = None, listen: Listener | None
         raise InputError(
             f"{out} holds no finished filter run; make one with: matrix-graph filter ROWS.jsonl --out {out}"
         )
-    before = json.loads((out / _SUMMARY).read_text("utf-8"))
-    config = FilterConfig.model_validate(before["config"] | {"out": out})
+    try:
+        before = json.loads((out / _SUMMARY).read_text("utf-8"))
+        config = FilterConfig.model_validate(before["config"] | {"out": out})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{out / _SUMMARY} is not what a filter run writes ({error}).") from error
     config = config.model_copy(update={"rules": rules} if rules else {})
     ledger = Ledger.of(read_json_lines(out / _LEDGER))
     means = _recorded(config, before)
@@ -158,11 +169,32 @@ def _check(out: Path, resume: bool, overwrite: bool) -> None:
         raise InputError(f"{out} holds no filter run to resume.")
 
 
+def _check_rewards(rules: Rules, means: Means, rows: Sequence[Row]) -> None:
+    asking = [n for n in ("pass_rate", "learnability", "min_reward", "rip", "pairs") if getattr(rules, n)]
+    if asking and not means.student and not any(rewards_of(row) or responses_of(row) for row in rows):
+        raise InputError(f"The rule {asking[0]} looks at rewards of a student's answers; name it with --student.")
+
+
+async def _probe_rewards(means: Means) -> None:
+    for scorer in means.scorers:
+        if isinstance(scorer, HttpReward):
+            trial = replace(scorer, context=replace(scorer.context, journal=None))
+            try:
+                await trial({"id": "probe", "prompt": "Are you there?"}, ["Yes, I am."])
+            except (CallFailed, RunPaused) as error:
+                raise InputError(f"The reward model does not score: {error}") from error
+            finally:
+                await close(trial.context)
+
+
 def _begin(out: Path, overwrite: bool) -> None:
     if overwrite:
         for name in (*_WRITTEN, _ROWS, _LEDGER, "journals", "export"):
             _remove(out / name)
-    (out / "journals").mkdir(parents=True, exist_ok=True)
+    try:
+        (out / "journals").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write to --out {out}: {error}") from error
 
 
 def _remove(path: Path) -> None:
@@ -180,6 +212,7 @@ async def _filtered(
     rules: Rules,
     models: dict[str, str],
     listen: Listener | None,
+    ledger: Ledger | None = None,
 ) -> FilterResult:
     told: list[tuple[str, int, int]] = []
     final: dict[str, Any] = {}
@@ -195,6 +228,8 @@ async def _filtered(
             listen(event)
     kept, rejections = final["rows"], final.get("rejections", [])
     stages = funnel(told, rejections)
+    if ledger:
+        write_json_lines(out / _LEDGER, ledger.lines())
     return await asyncio.to_thread(_write, rows, kept, rejections, stages, rules.pairs, out, config, models)
 
 
@@ -224,6 +259,9 @@ def _write(
     write_json_lines(out / "rejected.jsonl", rejections)
     for name in ("random", "length_matched"):
         write_json_lines(out / "controls" / f"{name}.jsonl", sets[name])
+    same = {
+        name: len({row["id"] for row in sets[name]} & {row["id"] for row in kept}) for name in sets if name != "kept"
+    }
     write_text(out / "funnel.svg", funnel_svg(len(rows), stages))
     summary = {
         "config": config,
@@ -231,7 +269,7 @@ def _write(
         "given": len(rows),
         "kept": len(kept),
         "funnel": stages,
-        "controls": {"drawn_from": drawn_from, "pool": len(pool), "seed": seed},
+        "controls": {"drawn_from": drawn_from, "pool": len(pool), "seed": seed, "also_kept": same},
         "effects": effects(sets, seed) if kept else [],
         "pairs": audit(kept),
         "ended": "complete",
@@ -260,14 +298,17 @@ def _paired(pool: list[Row], paired: Pairs) -> list[Row]:
     bare = [row for row in pool if row.get("chosen") is None]
     found = paired(bare, [])
     gone = {finding.id for finding in found if isinstance(finding, Drop)}
-    return [row for row in with_notes(pool, found) if row["id"] not in gone]
+    made = [row for row in with_notes(pool, found) if row["id"] not in gone]
+    return [row for row in made if row.get("chosen") is not None or is_safety(row)]
 
 
 def _by_file(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by the file that they go to: one layout and kind each."""
-    files: dict[str, list[Row]] = {}
+    files: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
-        name = str(row.get("kind") or ("pairs" if row.get("chosen") is not None else "rows"))
-        safe = "".join(c for c in name if c.isalnum() or c in "_-")[:40] or "rows"
-        files.setdefault(safe, []).append(row)
-    return files
+        layout = next((name for name in ("messages", "chosen", "completion") if row.get(name) is not None), "prompt")
+        kind = row.get("kind")
+        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in kind)[:40] if isinstance(kind, str) else ""
+        files.setdefault(name or {"chosen": "pairs"}.get(layout, "rows"), {}).setdefault(layout, []).append(row)
+    parts = ((name, layout, own) for name, layouts in files.items() for layout, own in layouts.items())
+    return {name if len(files[name]) == 1 else f"{name}-{layout}": own for name, layout, own in parts}

@@ -86,7 +86,7 @@ async def test_everything_then_other_thresholds_without_a_call(
     assert [r["id"] for r in same.rejections] == [r["id"] for r in first.rejections]
 
     rules.write_text(
-        "judged: {min_quality: 6, safe: false}\nrip: false\npairs: true\nnear_duplicates: {threshold: 0.05}\n"
+        "judged: {min_quality: 6, safe: false}\nrip: false\npairs: true\nnear_duplicates: {threshold: 0.3}\n"
     )
     moved = await refilter(config.out, rules)
     assert {row["id"] for row in moved.kept} != {row["id"] for row in first.kept}
@@ -120,6 +120,8 @@ async def test_a_stopped_run_goes_on_and_pays_for_nothing_twice(file: Path, tmp_
         (["--select", "5"], "--judge"),
         (["--judge", "openai:x"], "OPENAI_API_KEY"),
         (["--decontaminate", "nothing.txt"], "nothing.txt"),
+        (["--student", "local", "--reward", "local:/nowhere"], "sequence-classification"),
+        (["--student", "local", "--reward", "http://127.0.0.1:9/score", "--timeout", "1"], "does not score"),
     ],
 )
 def test_what_cannot_work_is_told_before_anything_is_written(
@@ -138,6 +140,9 @@ def test_what_cannot_work_is_told_before_anything_is_written(
         ("passrate: true", "passrate"),
         ("rip: {quantile: many}", "quantile"),
         ("- form", "mapping"),
+        ("min_reward: {quantile: 50}", "between 0 and 1"),
+        ("near_duplicates: {threshold: 60}", "between"),
+        ("rollouts: 1", "at least 2"),
         ("order: [judge]", "no step is called judge"),
         ("preferred: true", "--judge"),
     ],
@@ -159,9 +164,65 @@ def test_rows_keep_their_id_or_get_one(tmp_path: Path) -> None:
     path = tmp_path / "mine.jsonl"
     path.write_text('{"prompt": "a"}\n{"prompt": "b", "id": 7}\n')
     assert [row["id"] for row in read_rows(path)] == ["mine-1", "7"]
-    path.write_text('{"id": 1}\n{"id": "1"}\n')
+    path.write_text('{"id": 1, "prompt": "a"}\n{"id": "1", "prompt": "b"}\n')
     with pytest.raises(InputError, match="one id"):
         read_rows(path)
+
+
+ODD = (
+    {"messages": 5},
+    {"messages": ["a", "b"]},
+    {"messages": {"role": "user"}},
+    {"messages": [None]},
+    {"messages": "text"},
+    {"prompt": True, "completion": "x"},
+    {"prompt": [1, 2], "completion": "x"},
+    {"prompt": "Why so?", "completion": 42},
+    {"prompt": "Why is it so cold here?", "completion": [{"role": "assistant"}]},
+    {"text": "plain"},
+    {},
+    {
+        "prompt": "How do I bake a bread in it?",
+        "completion": "Bake it well.",
+        "judge": "gpt-4",
+        "rewards": ["a"],
+        "group": "bakers",
+        "responses": 5,
+        "chosen_score": [1],
+        "preference": "x",
+        "answer": {},
+        "tests": 5,
+        "kind": 7,
+    },
+    {"prompt": "How do I bake half a \ud83d of it?", "completion": "Bake it well.", "language": 5, "category": "[/b]"},
+    {
+        "prompt": [{"role": "user", "content": [{"type": "text", "text": "How do I mend the net?"}]}],
+        "completion": [{"role": "assistant", "content": [{"type": "text", "text": "With a needle."}]}],
+    },
+)
+
+
+def test_rows_of_odd_shapes_are_dropped_with_a_reason_or_kept(tmp_path: Path) -> None:
+    (tmp_path / "odd.jsonl").write_text("\ufeff" + "".join(json.dumps(row) + "\n" for row in [*ODD, *ROWS[:3]]))
+    done = cli("filter", tmp_path / "odd.jsonl", "--out", tmp_path / "out [/x]")
+    assert done.returncode == 0, done.stderr
+    kept = [row["id"] for f in (tmp_path / "out [/x]" / "dataset").glob("*") for row in read_json_lines(f)]
+    rejected = {r["id"]: r["rule"] for r in read_json_lines(tmp_path / "out [/x]" / "rejected.jsonl")}
+    assert len(kept) + len(rejected) == len(ODD) + 3
+    assert {rejected[f"odd-{n}"] for n in (1, 2, 3, 4, 5, 6, 7, 8, 10, 11)} == {"not a TRL layout"}
+    assert {"odd-12", "odd-13", "odd-14"} <= set(kept)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"\xff\xfe", "UTF-8"), (b"[" * 200_000, "not JSON"), (b"5\n", "not a JSON object"), (b"", "holds no row"),
+     (b'{"instruction": "a", "output": "b"}\n', "TRL's layouts")],
+)  # fmt: skip
+def test_files_that_are_no_rows(tmp_path: Path, content: bytes, told: str) -> None:
+    (tmp_path / "rows.jsonl").write_bytes(content)
+    done = cli("filter", tmp_path / "rows.jsonl", "--out", tmp_path / "out")
+    assert done.returncode == 2, done.stderr
+    assert told in done.stderr
 
 
 async def test_a_run_can_carry_the_whole_funnel(tmp_path: Path, server: FakeServer) -> None:

@@ -20,22 +20,26 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON object a line, non-ASCII as it is."""
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    """One JSON object a line, non-ASCII as it is, but for halves of a character, which no file can hold."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_text(path, text.encode("utf-8", "replace").decode())
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a JSON Lines file; none if it is missing.
 
     Raises:
-        InputError: a line is no JSON object.
+        InputError: it is no text, or a line is no JSON object.
     """
-    lines = path.read_text("utf-8").split("\n") if path.is_file() else []
+    try:
+        lines = path.read_text("utf-8-sig").split("\n") if path.is_file() else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read {path} as JSON Lines in UTF-8: {error}") from error
     rows: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line) if line.strip() else None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path}, line {number}: not JSON ({error})") from error
         if isinstance(row, dict):
             rows.append(row)

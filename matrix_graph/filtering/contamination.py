@@ -10,10 +10,9 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.rows import asked_in, prompt_of, words_of
+from matrix_graph.filtering.rows import asked_in, words_of
 from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Row
 
@@ -67,30 +66,36 @@ class Contamination:
 
 
 def read_benchmark(path: Path | str) -> list[str]:
-    """The prompts in a benchmark file: JSON Lines with a prompt, question, instruction, problem, text
-    or input (text or chat messages), or one prompt a line.
+    """The prompts in a benchmark file: JSON Lines or a list with a prompt, question, instruction, problem, text
+    and input (texts or chat messages), all that there are, or one prompt a line.
 
     Raises:
         InputError: the file cannot be read or holds no prompt.
     """
     try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
+        text = Path(path).read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"Cannot read the benchmark file {path}: {error}") from error
-    prompts = [text for line in lines if line.strip() for text in [_prompt(line)] if text]
+    prompts = [prompt for prompt in _prompts(text, path) if words_of(prompt)]
     if not prompts:
         raise InputError(f"{path} holds no benchmark prompt (a field of {', '.join(_FIELDS)}, or plain lines).")
     return prompts
 
 
-def _prompt(line: str) -> str:
+def _prompts(text: str, path: Path | str) -> Iterator[str]:
+    first = text.lstrip()[:1]
+    if first not in ("{", "["):
+        yield from (line.strip() for line in text.split("\n"))
+        return
     try:
-        data: Any = json.loads(line)
-    except json.JSONDecodeError:
-        return line
-    if not isinstance(data, dict):
-        return str(data)
-    return next((prompt_of({"prompt": data[name]}) for name in _FIELDS if data.get(name)), "")
+        items = json.loads(text) if first == "[" else [json.loads(line) for line in text.split("\n") if line.strip()]
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is neither JSON Lines nor a JSON list of benchmark items ({error}).") from error
+    for item in items:
+        values = [item[name] for name in _FIELDS if item.get(name)] if isinstance(item, dict) else [item]
+        for value in values:
+            texts = value if isinstance(value, list) and all(isinstance(part, str) for part in value) else None
+            yield from texts if texts is not None else asked_in({"prompt": value})
 
 
 def _readings(text: str) -> list[tuple[str, ...]]:

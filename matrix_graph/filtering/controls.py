@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from matrix_graph.filtering.noted import judge_of, rewards_of
 from matrix_graph.filtering.rows import answer_of, prompt_of, words_in, words_of
 from matrix_graph.schema import Row
 
@@ -75,7 +76,7 @@ def _length(row: Row) -> int:
 
 
 def _category(row: Row) -> str:
-    return str((row.get("judge") or {}).get("category") or row.get("category") or "")
+    return str((judge_of(row) or {}).get("category") or row.get("category") or "")
 
 
 def _is_category(name: str) -> Callable[[Row], float | None]:
@@ -83,7 +84,7 @@ def _is_category(name: str) -> Callable[[Row], float | None]:
 
 
 def _judged(what: str) -> Callable[[Row], float | None]:
-    return lambda row: row["judge"][what] if row.get("judge") else None
+    return lambda row: float(judge[what]) if (judge := judge_of(row)) else None
 
 
 _MEASURES: dict[str, Callable[[Row], float | None]] = {
@@ -91,8 +92,8 @@ _MEASURES: dict[str, Callable[[Row], float | None]] = {
     "words in the answer": lambda row: float(words_in(answer_of(row))),
     "difficulty": _judged("difficulty"),
     "quality": _judged("quality"),
-    "mean reward": lambda row: row["group"]["mean"] if row.get("group") else None,
-    "least reward": lambda row: min(row["rewards"]) if row.get("rewards") else None,
+    "mean reward": lambda row: sum(rewards) / len(rewards) if (rewards := rewards_of(row)) else None,
+    "least reward": lambda row: min(rewards) if (rewards := rewards_of(row)) else None,
 }
 
 

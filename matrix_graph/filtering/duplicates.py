@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from matrix_graph.filtering.rows import prompt_of
+from matrix_graph.filtering.rows import opening_of
 from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Row
 
@@ -91,7 +91,8 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _folded(row: Row) -> str:
-    return _fold(prompt_of(row))
+    """All that a model would be given to answer: two conversations may begin alike."""
+    return _fold(" ".join(turn["content"] for turn in opening_of(row) if turn["role"] != "assistant"))
 
 
 def _fold(text: str) -> str:

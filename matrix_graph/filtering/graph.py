@@ -85,7 +85,7 @@ class _Node(Protocol):
 
 def _node(step: Step) -> _Node:
     async def run(state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]:
-        earlier = await _earlier(state, runtime) if step.compares else []
+        earlier = await _earlier(state, runtime) if getattr(step, "compares", False) else []
         found = await findings_of(step, state["rows"], earlier)
         drops = {finding.id: finding for finding in found if isinstance(finding, Drop)}
         rows = with_notes(state["rows"], found)

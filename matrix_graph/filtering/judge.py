@@ -17,6 +17,7 @@ from pydantic import BaseModel, Field
 
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import CallFailed
+from matrix_graph.filtering.noted import judge_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import answer_of, is_safety, opening_of
 from matrix_graph.filtering.step import Drop, Finding, Note
@@ -50,7 +51,8 @@ class Judgement(BaseModel):
 @dataclass(frozen=True)
 class Judge:
     """Notes in `judge` the mean quality and difficulty (1 to 10), the commonest category, whether all judges hold
-    the answer safe, their agreement (1: all gave one quality, 0: the extremes), and what each said.
+    the answer safe, their agreement (1: all gave one quality; 0: the extremes, or only one of several could be
+    read), and what each said.
 
     Attributes:
         judges: A context each; its model judges.
@@ -80,7 +82,7 @@ class Judge:
             said.append({"model": res.model.name, **answer.value.model_dump()})
         if not said:
             return Drop(row["id"], "not judged", reason, "an answer that can be read")
-        return Note(row["id"], {"judge": _together(said)})
+        return Note(row["id"], {"judge": _together(said, len(self.judges))})
 
 
 @dataclass(frozen=True)
@@ -99,10 +101,9 @@ class Judged:
     safe: bool = True
 
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        return [drop for row in rows if row.get("judge") and (drop := self._judge(row))]
+        return [drop for row in rows if (judge := judge_of(row)) and (drop := self._judge(row, judge))]
 
-    def _judge(self, row: Row) -> Drop | None:
-        judge = row["judge"]
+    def _judge(self, row: Row, judge: dict[str, Any]) -> Drop | None:
         if judge["quality"] < self.min_quality:
             return Drop(row["id"], "low quality", judge["quality"], self.min_quality)
         if self.safe and not judge["safe"]:
@@ -124,7 +125,7 @@ def spoken(row: Row) -> str:
     return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def _together(said: list[dict[str, Any]]) -> dict[str, Any]:
+def _together(said: list[dict[str, Any]], asked: int) -> dict[str, Any]:
     qualities = [s["quality"] for s in said]
     apart = [abs(a - b) / 9 for a, b in combinations(qualities, 2)]
     return {
@@ -132,6 +133,6 @@ def _together(said: list[dict[str, Any]]) -> dict[str, Any]:
         "difficulty": round(fmean(s["difficulty"] for s in said), 3),
         "category": Counter(s["category"] for s in said).most_common(1)[0][0],
         "safe": all(s["safe"] for s in said),
-        "agreement": round(1 - fmean(apart), 3) if apart else 1.0,
+        "agreement": round(1 - fmean(apart), 3) if apart else float(asked == 1),
         "said": said,
     }

@@ -11,6 +11,7 @@ import numpy as np
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.filtering.duplicates import overlap
+from matrix_graph.filtering.noted import margin_of, preference_of, responses_of, rewards_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rewards import prefer
 from matrix_graph.filtering.rows import answer_of, answers_of, is_safety, opening_of
@@ -41,32 +42,33 @@ class Pairs:
     min_margin: float = 0.0
 
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
-        return [self._made(row) for row in rows if row.get("responses") and not is_safety(row)]
+        return [self._made(row) for row in rows if responses_of(row) and not is_safety(row)]
 
     def _made(self, row: Row) -> Finding:
-        responses = row["responses"]
+        responses, rewards = responses_of(row), rewards_of(row)
+        scored = len(rewards) == len(responses)
         if self.mode == "teacher-student":
-            rejected = responses[int(np.argmin(self._scores(row)))] if row.get("rewards") else responses[0]
+            rejected = responses[int(np.argmin(self._scores(row)))] if scored else responses[0]
             if rejected.strip() == answer_of(row).strip():
                 return Drop(row["id"], "identical responses", "chosen is rejected", "two answers")
             return _pair(row, answer_of(row), rejected)
         if len(set(responses)) == 1:
             return Drop(row["id"], "identical responses", 1, "two answers at least")
-        if not row.get("rewards"):
+        if not scored:
             return Drop(row["id"], "no reward", "none", "rewards to choose by")
-        scores, rewards = self._scores(row), row["rewards"]
+        scores = self._scores(row)
         best, worst = int(np.argmax(scores)), int(np.argmin(scores))
         margin = rewards[best] - rewards[worst]
         if scores[best] == scores[worst] or responses[best] == responses[worst] or margin < self.min_margin:
             return Drop(row["id"], "no margin", round(float(margin), 6), self.min_margin)
-        scored = {"chosen_score": rewards[best], "rejected_score": rewards[worst]}
-        return _pair(row, responses[best], responses[worst], scored)
+        found = {"chosen_score": rewards[best], "rejected_score": rewards[worst]}
+        return _pair(row, responses[best], responses[worst], found)
 
     def _scores(self, row: Row) -> Any:
-        rewards = np.asarray(row["rewards"], dtype=float)
+        rewards = np.asarray(rewards_of(row), dtype=float)
         if not self.length_coefficient:
             return rewards
-        lengths = np.asarray([len(response) for response in row["responses"]], dtype=float)
+        lengths = np.asarray([len(response) for response in responses_of(row)], dtype=float)
         return _standard(rewards) - self.length_coefficient * _standard(lengths)
 
 
@@ -102,7 +104,7 @@ class Compare:
     measures: tuple[str, ...] = ("preference",)
 
     async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
-        pairs = [row for row in rows if _texts(row)]
+        pairs = [row for row in rows if _texts(row) and not is_safety(row)]
         return await settled(counted("compare", map(self._ask, pairs), len(pairs)))
 
     async def _ask(self, row: Row) -> Finding:
@@ -125,9 +127,9 @@ class Preferred:
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
         drops = []
         for row in rows:
-            if not (said := row.get("preference")):
+            if not (said := preference_of(row)) or is_safety(row):
                 continue
-            first, second = said["shown_first"], said["shown_second"]
+            first, second = said
             if self.consistent and abs(first - second) == 1.0:
                 drops.append(Drop(row["id"], "judge follows the order", f"{first:g}, {second:g}", "one answer in both"))
             elif first + second < 1.0:
@@ -148,12 +150,8 @@ def audit(rows: Sequence[Row]) -> dict[str, Any]:
     lengths = np.asarray([[len(chosen), len(rejected)] for _, chosen, rejected in pairs], dtype=float)
     logs, chosen = np.log1p(lengths), np.broadcast_to([1.0, 0.0], lengths.shape)
     bias = float(np.corrcoef(logs.ravel(), chosen.ravel())[0, 1]) if np.ptp(logs) > 0 else 0.0
-    compared = [row["preference"] for row, *_ in pairs if row.get("preference")]
-    margins = [
-        float(row["chosen_score"]) - float(row["rejected_score"])
-        for row, *_ in pairs
-        if row.get("chosen_score") is not None and row.get("rejected_score") is not None
-    ]
+    compared = [said for row, *_ in pairs if (said := preference_of(row))]
+    margins = [margin for row, *_ in pairs if (margin := margin_of(row)) is not None]
     counts, edges = np.histogram(margins, bins=10) if margins else (np.zeros(0, int), np.zeros(0))
     return {
         "pairs": len(pairs),
@@ -161,8 +159,8 @@ def audit(rows: Sequence[Row]) -> dict[str, Any]:
         "longer_chosen": round(float((lengths[:, 0] > lengths[:, 1]).mean()), 4),
         "near_identical": round(float(np.mean([overlap(c, r) >= NEAR for _, c, r in pairs])), 4),
         "compared": len(compared),
-        "swap_agreement": _share([c["shown_first"] == c["shown_second"] for c in compared]),
-        "judge_prefers_chosen": _share([c["shown_first"] + c["shown_second"] > 1 for c in compared]),
+        "swap_agreement": _share([first == second for first, second in compared]),
+        "judge_prefers_chosen": _share([first + second > 1 for first, second in compared]),
         "margins": {"edges": [round(float(e), 4) for e in edges], "counts": [int(n) for n in counts]},
     }
 

@@ -18,6 +18,7 @@ from matrix_graph.context import Context, opened
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.filtering.answers import same_answer
 from matrix_graph.filtering.judge import spoken
+from matrix_graph.filtering.noted import responses_of, tests_of, truth_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import opening_of, without_thinking
 from matrix_graph.filtering.sandbox import run_code
@@ -49,7 +50,7 @@ class Rewards:
     measures: tuple[str, ...] = ("rewards", "group")
 
     async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
-        scored = [row for row in rows if row.get("responses")]
+        scored = [row for row in rows if responses_of(row)]
         found = await settled(counted("rewards", map(self._score, scored), len(scored)))
         return [finding for finding in found if finding]
 
@@ -84,10 +85,10 @@ def group_of(rewards: Sequence[float]) -> dict[str, float | int | None]:
 
 def verified(row: Row, response: str) -> bool:
     """Whether the response passes the row's tests, or comes to its answer."""
-    if row.get("tests"):
+    if tests := tests_of(row):
         blocks = _BLOCK.findall(response) or [without_thinking(response)]
-        return not run_code(f"{blocks[0]}\n\n{row['tests']}")
-    return same_answer(response, str(row["answer"]))
+        return not run_code(f"{blocks[0]}\n\n{tests}")
+    return same_answer(response, truth_of(row))
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Verifier:
     """1 where a response passes the row's `tests` in the sandbox, or comes to its `answer`; else 0."""
 
     async def __call__(self, row: Row, responses: Sequence[str]) -> list[float] | None:
-        if not row.get("tests") and not row.get("answer"):
+        if not tests_of(row) and not truth_of(row):
             return None
         return await asyncio.to_thread(lambda: [float(verified(row, response)) for response in responses])
 
@@ -182,14 +183,12 @@ class HttpReward:
         else:
             body = {"input": [f"{asked}\n\n{response}" for response in responses]}
         slot = f"filter/reward/{row['id']}"
-        answer = await res.remote.post(slot, self.url, body | ({"model": self.model} if self.model else {}))
-        try:
-            data = sorted(answer["data"], key=lambda item: item.get("index", 0))
-            return [float(item["score"]) if "score" in item else float(item["probs"][self.label]) for item in data]
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise CallFailed(
-                slot, f"{self.url} answers in another form ({type(error).__name__}: {error})", 1
-            ) from error
+        sent = body | ({"model": self.model} if self.model else {})
+        return await res.remote.post(slot, self.url, sent, self._scores)
+
+    def _scores(self, answer: dict[str, Any]) -> list[float]:
+        data = sorted(answer["data"], key=lambda item: item.get("index", 0))
+        return [float(item["score"]) if "score" in item else float(item["probs"][self.label]) for item in data]
 
 
 @dataclass(frozen=True)

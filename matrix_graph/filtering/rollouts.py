@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import CallFailed
+from matrix_graph.filtering.noted import truth_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rewards import verified
 from matrix_graph.filtering.rows import is_safety, opening_of
@@ -22,8 +23,8 @@ _AT_ONCE = "Answer at once with the result alone, without any working."
 class Rollouts:
     """Notes in `responses` what the context's student answers in `n` tries; safety rows are left alone.
 
-    Sample with a temperature (0.8 in SimPO) or the tries will be alike. Answers that could not be had are
-    left out; a row with fewer than two goes.
+    Sample with a temperature (0.8 in SimPO) or the tries will be alike. A response that was cut off stays as it
+    is, since training would see it so; one that could not be had is left out, and a row with fewer than two goes.
     """
 
     context: Context
@@ -57,7 +58,7 @@ class Guesses:
     measures: tuple[str, ...] = ("guessed",)
 
     async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Note]:
-        asked = [row for row in rows if row.get("answer") and not is_safety(row)]
+        asked = [row for row in rows if truth_of(row) and not is_safety(row)]
         return await settled(counted("guesses", map(self._try, asked), len(asked)))
 
     async def _try(self, row: Row) -> Note:
@@ -74,6 +75,6 @@ async def _answer(context: Context, row: Row, what: str, n: int, note: str, max_
         turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n\n{note}"}
     try:
         slot = f"filter/{what}/{n}/{row['id']}"
-        return (await res.student.text(slot, turns, max_tokens=max_tokens, seed=n)).value, ""
+        return (await res.student.text(slot, turns, max_tokens=max_tokens, seed=n, whole=False)).value, ""
     except CallFailed as error:
         return "", error.reason

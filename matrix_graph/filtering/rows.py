@@ -1,15 +1,30 @@
-"""Read a row of any TRL layout: its prompt and its answers as text."""
+"""Read a row of any TRL layout: its prompt and its answers as text. Nothing here raises, whatever a row holds."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from matrix_graph.schema import Row
 
+Turns = list[dict[str, str]]
 _WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+")
-_THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.S)
+_THINKING = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.S)
+_ANSWERS = ("messages", "completion", "chosen", "rejected")
+
+
+def wrong_shape(row: Row) -> str:
+    """What keeps a row from being in one of TRL's layouts, or nothing."""
+    present = [name for name in ("prompt", *_ANSWERS) if row.get(name) is not None]
+    for name in present:
+        value = row[name]
+        if isinstance(value, str) and name != "messages":
+            continue
+        if not isinstance(value, list) or not value or not all(map(_is_turn, value)):
+            return f"{name} is no {'list of messages' if name == 'messages' else 'text or list of messages'}"
+    if not {"messages", "prompt", "chosen"} & set(present):
+        return "it has neither messages nor prompt nor chosen"
+    return ""
 
 
 def prompt_of(row: Row) -> str:
@@ -19,16 +34,12 @@ def prompt_of(row: Row) -> str:
 
 def asked_in(row: Row) -> list[str]:
     """Everything that the user says, turn by turn."""
-    turns = row.get("messages") or row.get("prompt") or row.get("chosen") or ""
-    if isinstance(turns, str):
-        return [turns]
-    return [_content(turn) for turn in turns if turn.get("role") == "user"]
+    return [turn["content"] for turn in opening_of(row) if turn["role"] == "user"]
 
 
 def answers_of(row: Row) -> dict[str, str]:
     """The answers by column: the assistant's last turn of each."""
-    columns = ("messages", "completion", "chosen", "rejected")
-    return {column: _last(row[column]) for column in columns if row.get(column) is not None}
+    return {column: _last(row[column]) for column in _ANSWERS if row.get(column) is not None}
 
 
 def answer_of(row: Row) -> str:
@@ -37,21 +48,26 @@ def answer_of(row: Row) -> str:
     return next((answers[column] for column in ("messages", "completion", "chosen") if column in answers), "")
 
 
-def opening_of(row: Row) -> list[dict[str, str]]:
+def opening_of(row: Row) -> Turns:
     """The turns up to the last answer: what a model would be given to answer."""
-    turns = row.get("messages")
-    if turns:
-        last = max((n for n, turn in enumerate(turns) if turn.get("role") == "assistant"), default=len(turns))
-        turns = turns[:last]
-    else:
-        turns = row.get("prompt") or ""
-    if isinstance(turns, str):
-        return [{"role": "user", "content": turns}]
-    return [{"role": str(turn.get("role")), "content": _content(turn)} for turn in turns]
+    for column in ("messages", "prompt", "chosen"):
+        if row.get(column):
+            turns = turns_of(row[column], "user")
+            last = max((n for n, turn in enumerate(turns) if turn["role"] == "assistant"), default=len(turns))
+            return turns[: last if column != "prompt" else None]
+    return []
+
+
+def turns_of(value: Any, role: str = "assistant") -> Turns:
+    """Messages with role and text; a bare text is one of `role`, and what is no message is left out."""
+    if isinstance(value, str):
+        return [{"role": role, "content": _text(value)}]
+    turns = value if isinstance(value, list) else []
+    return [{"role": str(turn.get("role")), "content": _content(turn)} for turn in turns if isinstance(turn, dict)]
 
 
 def without_thinking(text: str) -> str:
-    """An answer without the thinking before it."""
+    """An answer without the thinking before it; nothing, if the thinking never ends."""
     return _THINKING.sub("", text)
 
 
@@ -71,10 +87,23 @@ def is_safety(row: Row) -> bool:
 
 
 def _last(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    return next((_content(turn) for turn in reversed(value) if turn.get("role") == "assistant"), "")
+    return next((turn["content"] for turn in reversed(turns_of(value)) if turn["role"] == "assistant"), "")
 
 
-def _content(turn: Mapping[str, Any]) -> str:
-    return str(turn.get("content") or "")
+def _is_turn(turn: Any) -> bool:
+    content = turn.get("content") if isinstance(turn, dict) else None
+    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(content, str | list | None)
+
+
+def _content(turn: dict[str, Any]) -> str:
+    """The text of a message, whose content may be a list of parts."""
+    content = turn.get("content")
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        return _text("\n".join(part for part in parts if isinstance(part, str)))
+    return _text(content) if isinstance(content, str) else ""
+
+
+def _text(text: str) -> str:
+    """`text` without halves of characters, which JSON can hold and UTF-8 cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()

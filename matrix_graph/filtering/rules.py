@@ -180,6 +180,18 @@ class Rules(BaseModel):
         rules = [self.pass_rate, self.learnability, self.min_reward, self.rip, self.consistent, self.not_guessable]
         return [self.zero_advantage, *rules]
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for name, field in ((n, f) for n in ("learnability", "min_reward", "rip") for f in ("quantile", "share")):
+            value = getattr(getattr(self, name), field, 0.5)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}: {field} lies between 0 and 1, and {value:g} does not")
+        if self.near_duplicates and not 0.3 <= self.near_duplicates.threshold <= 1:
+            raise ValueError("near_duplicates: the threshold lies between 0.3 and 1")
+        if self.rollouts < 2 and (self.zero_advantage or self.pass_rate):
+            raise ValueError("rollouts: one answer has no spread; take at least 2, or switch zero_advantage off")
+        return self
+
     def _select(self, means: Means) -> Step | None:
         if self.select is None:
             return None

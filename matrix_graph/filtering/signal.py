@@ -14,6 +14,8 @@ import numpy as np
 
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.answers import majority, same_answer
+from matrix_graph.filtering.noted import guessed_of, responses_of, rewards_of, truth_of
+from matrix_graph.filtering.rewards import group_of
 from matrix_graph.filtering.rows import is_safety
 from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Row
@@ -30,9 +32,9 @@ class ZeroAdvantage:
 
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
         return [
-            Drop(row["id"], "zero advantage", float(row["rewards"][0]), "rewards that differ")
+            Drop(row["id"], "zero advantage", float(rewards_of(row)[0]), "rewards that differ")
             for row in _judged(rows)
-            if max(row["rewards"]) == min(row["rewards"])
+            if max(rewards_of(row)) == min(rewards_of(row))
         ]
 
 
@@ -52,7 +54,7 @@ class PassRate:
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
         drops = []
         for row in _verified(rows):
-            p = row["group"]["p"]
+            p = _rate(row)
             inside = self.low <= p <= self.high if self.inclusive else self.low < p < self.high
             if not inside:
                 brackets = "[]" if self.inclusive else "()"
@@ -82,7 +84,7 @@ class MinReward:
     at_least: float | None = None
 
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        return _below("min reward", _judged(rows), lambda row: min(row["rewards"]), self.quantile, self.at_least)
+        return _below("min reward", _judged(rows), lambda row: min(rewards_of(row)), self.quantile, self.at_least)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ class Rip:
         own = _judged(rows)
         dropped: dict[str, Drop] = {}
         rules = [
-            _below("rip: min reward", own, lambda row: min(row["rewards"]), self.quantile, self.min_reward),
+            _below("rip: min reward", own, lambda row: min(rewards_of(row)), self.quantile, self.min_reward),
             _below("rip: length of worst", own, _worst_length, self.quantile, self.min_length),
         ]
         if self.gap == "small":
@@ -132,11 +134,11 @@ class Consistent:
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
         drops = []
         for row in rows:
-            if is_safety(row) or not row.get("answer") or not row.get("responses"):
+            if is_safety(row) or not truth_of(row) or not responses_of(row):
                 continue
-            most = majority(row["responses"])
-            if not same_answer(most, str(row["answer"])):
-                drops.append(Drop(row["id"], "majority answer differs", most[:80], str(row["answer"])[:80]))
+            most = majority(responses_of(row))
+            if not same_answer(most, truth_of(row)):
+                drops.append(Drop(row["id"], "majority answer differs", most[:80], truth_of(row)[:80]))
         return drops
 
 
@@ -149,18 +151,22 @@ class NotGuessable:
 
     def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
         return [
-            Drop(row["id"], "guessable", row["guessed"]["solved"], 0)
+            Drop(row["id"], "guessable", solved, 0)
             for row in rows
-            if not is_safety(row) and row.get("guessed") and row["guessed"]["solved"] > 0
+            if not is_safety(row) and (solved := guessed_of(row) or 0) > 0
         ]
 
 
 def _judged(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row.get("rewards") and not is_safety(row)]
+    return [row for row in rows if rewards_of(row) and not is_safety(row)]
 
 
 def _verified(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in _judged(rows) if row["group"]["p"] is not None]
+    return [row for row in _judged(rows) if group_of(rewards_of(row))["p"] is not None]
+
+
+def _rate(row: Row) -> float:
+    return float(group_of(rewards_of(row))["p"] or 0.0)
 
 
 def _below(
@@ -178,16 +184,17 @@ def _below(
 
 def _learnable(row: Row) -> float:
     # Rounded, or p and 1 - p would differ in the last bit.
-    return float(round(row["group"]["p"] * (1 - row["group"]["p"]), 9))
+    return round(_rate(row) * (1 - _rate(row)), 9)
 
 
 def _spread(row: Row) -> float:
-    return float(max(row["rewards"]) - min(row["rewards"]))
+    return float(max(rewards_of(row)) - min(rewards_of(row)))
 
 
 def _worst_length(row: Row) -> float:
-    worst = row["rewards"].index(min(row["rewards"]))
-    return float(len(row["responses"][worst])) if row.get("responses") else 0.0
+    worst = rewards_of(row).index(min(rewards_of(row)))
+    responses = responses_of(row)
+    return float(len(responses[worst])) if worst < len(responses) else 0.0
 
 
 def _negative(value: float | None) -> float | None:

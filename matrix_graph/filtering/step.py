@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
-from inspect import iscoroutinefunction
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, NamedTuple, Protocol
 
 from matrix_graph.schema import Row
@@ -58,7 +58,6 @@ class Step(Protocol):
 async def findings_of(step: Step, rows: Sequence[Row], earlier: Sequence[Row]) -> Sequence[Finding]:
     """What `step` finds, whether it is a coroutine function or not."""
     called: Any = step
-    if iscoroutinefunction(step) or iscoroutinefunction(type(step).__call__):
-        found: Sequence[Finding] = await called(rows, earlier)
-        return found
-    return await asyncio.to_thread(called, rows, earlier)
+    is_coroutine = iscoroutinefunction(step) or iscoroutinefunction(type(step).__call__)
+    found = called(rows, earlier) if is_coroutine else await asyncio.to_thread(called, rows, earlier)
+    return list((await found if isawaitable(found) else found) or [])

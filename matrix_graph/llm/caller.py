@@ -121,6 +121,7 @@ class Caller:
         paragraph: bool = False,
         grammar: str | None = None,
         seed: int | None = None,
+        whole: bool = True,
         rank: int = 0,
     ) -> Answer[str]:
         """Plain text. `check` cleans the answer, or raises `Malformed` to have it asked for again.
@@ -128,6 +129,7 @@ class Caller:
         Of calls that wait, those of the lowest `rank` go first. `paragraph` says that one paragraph is
         wanted: the embedded model, which seldom stops by itself, is then stopped at the end of its first line.
         `grammar` holds it to a form, as llama.cpp reads one. `seed` is passed on to servers of OpenAI's kind.
+        Unless a `whole` answer is wanted, one that was cut off at its length limit will do.
 
         Raises:
             CallFailed: no usable answer after the attempts.
@@ -141,7 +143,7 @@ class Caller:
             params["seed"] = seed
         if grammar:
             params["extra_body"] = self._extra_body | {"grammar": grammar}
-        return await self._ask(slot, messages, check, params, rank)
+        return await self._ask(slot, messages, check, params, rank, whole)
 
     async def parsed(
         self,
@@ -169,6 +171,7 @@ class Caller:
         read: Callable[[str], T],
         params: Mapping[str, Any],
         rank: int,
+        whole: bool = True,
     ) -> Answer[T]:
         asked = list(messages)
         problem = ""
@@ -177,7 +180,7 @@ class Caller:
             if entry.finish == FAILED:
                 raise CallFailed(slot, entry.answer, ATTEMPTS)
             try:
-                if entry.finish == "length":
+                if whole and entry.finish == "length":
                     raise Malformed("the answer was cut off at its length limit; be much shorter")
                 if not entry.answer.strip():
                     raise Malformed("the answer was empty")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from matrix_graph.errors import CallFailed, InputError, ProviderDown
 from matrix_graph.llm.caller import ATTEMPTS, Line
 from matrix_graph.llm.journal import entry_for
 from matrix_graph.llm.provider import is_passing, reason_of
+
+T = TypeVar("T")
 
 
 class Remote:
@@ -20,26 +23,32 @@ class Remote:
     def __init__(self, line: Line, *, timeout: float) -> None:
         self._line = line
         self._timeout = timeout
+        self._answered: set[str] = set()
 
-    async def post(self, slot: str, url: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The JSON object that `url` answers to `body`.
+    async def post(self, slot: str, url: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
+        """What `read` makes of the JSON object that `url` answers to `body`.
+
+        Only an answer that could be read goes on record.
 
         Raises:
-            CallFailed: it refuses this request, or answers something else.
-            ProviderDown: it answers nobody.
+            CallFailed: it refuses this request, or answers something that `read` cannot read.
+            ProviderDown: it has answered nobody yet, and does not.
             InputError: it refuses us for good.
         """
         entry = entry_for(slot, url, {"url": url, "body": body})
-        found = await self._line.journal.find(slot, entry.digest)
-        if not found:
-            begun = time.monotonic()
-            text, requests = await self._send(slot, url, body)
-            found = replace(entry, answer=text, finish="stop", requests=requests, seconds=time.monotonic() - begun)
-            await self._line.journal.record(found)
-        answer = json.loads(found.answer)
-        if not isinstance(answer, dict):
-            raise CallFailed(slot, f"{url} answers no JSON object", found.requests)
-        return answer
+        if found := await self._line.journal.find(slot, entry.digest):
+            return read(json.loads(found.answer))
+        begun = time.monotonic()
+        text, requests = await self._send(slot, url, body)
+        try:
+            value = read(json.loads(text))
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            reason = f"{url} answers in another form ({type(error).__name__}: {error}; {text[:80]!r})"
+            raise CallFailed(slot, reason, requests) from error
+        self._answered.add(url)
+        seconds = time.monotonic() - begun
+        await self._line.journal.record(replace(entry, answer=text, finish="stop", requests=requests, seconds=seconds))
+        return value
 
     async def _send(self, slot: str, url: str, body: dict[str, Any]) -> tuple[str, int]:
         import aiohttp
@@ -54,22 +63,19 @@ class Remote:
                         aiohttp.ClientSession(timeout=limit) as session,
                         session.post(url, json=body) as response,
                     ):
-                        text, status = await response.text(), response.status
+                        text, status = (await response.read()).decode("utf-8", "replace"), response.status
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     problem, status, text = reason_of(error), None, ""
                 else:
                     problem = f"HTTP {status}: {text[:200]}"
             if status == 200:
-                try:
-                    return json.dumps(json.loads(text)), attempt
-                except ValueError as error:
-                    raise CallFailed(slot, f"{url} answers no JSON ({error})", attempt) from error
+                return text, attempt
             if status in (401, 403, 404):
                 raise InputError(f"{url} refuses us ({problem}).")
             if not is_passing(status):
                 raise CallFailed(slot, problem, attempt)
             if attempt < ATTEMPTS:
                 await asyncio.sleep(0.5 * 2 ** (attempt - 1))
-        if status is None:
+        if url not in self._answered:
             raise ProviderDown(f"{url} answers nobody: {problem} ({ATTEMPTS} attempts)")
         raise CallFailed(slot, problem, ATTEMPTS)

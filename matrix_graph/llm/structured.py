@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
 _FENCE = re.compile(r"^```(?:json)?\s*|\s*```$")
+_THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.S)
 
 
 class Malformed(ValueError):
@@ -37,13 +38,16 @@ def schema_in_words(schema: type[BaseModel]) -> str:
 
 
 def parse(schema: type[M], text: str) -> M:
-    """Read `text` as `schema`, tolerating a code fence around it.
+    """Read `text` as `schema`, tolerating thinking before it, a code fence or words around it.
 
     Raises:
         Malformed: it does not fit; the message names the fields.
     """
+    plain = _FENCE.sub("", _THINKING.sub("", text).strip())
+    if not plain.startswith("{") and "{" in plain:
+        plain = plain[plain.index("{") : plain.rfind("}") + 1]
     try:
-        return schema.model_validate_json(_FENCE.sub("", text.strip()))
+        return schema.model_validate_json(plain)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors(include_url=False)[:3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -45,15 +46,21 @@ def print_filtered(result: FilterResult, out: Console) -> None:
     table = Table("step", "left", "dropped", "why", box=None)
     table.add_row("given", f"{summary['given']:,}", "", "")
     for stage in summary["funnel"]:
-        why = ", ".join(f"{n:,} × {rule}" for rule, n in stage["rules"].items())
-        table.add_row(stage["step"], f"{stage['left']:,}", f"{stage['dropped']:,}" if stage["dropped"] else "", why)
+        why = escape(", ".join(f"{n:,} × {rule}" for rule, n in stage["rules"].items()))
+        table.add_row(
+            escape(stage["step"]), f"{stage['left']:,}", f"{stage['dropped']:,}" if stage["dropped"] else "", why
+        )
     out.print(table)
     if summary["effects"]:
         _print_effects(summary, out)
     if summary["pairs"]["pairs"]:
         told = {name: value for name, value in summary["pairs"].items() if name != "margins" and value is not None}
         out.print("pairs: " + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in told.items()))
-    out.print(f"{summary['kept']:,} of {summary['given']:,} rows kept in {result.out / 'dataset'}", soft_wrap=True)
+    out.print(
+        f"{summary['kept']:,} of {summary['given']:,} rows kept in {result.out / 'dataset'}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _print_effects(summary: dict[str, Any], out: Console) -> None:
@@ -63,5 +70,7 @@ def _print_effects(summary: dict[str, Any], out: Console) -> None:
         apart = row["difference"]["random"]
         sure = "" if apart["low"] <= 0 <= apart["high"] else " *"
         means = [f"{row[name]['mean']:.3g}" for name in ("kept", "random", "length_matched")]
-        table.add_row(row["measure"], *means, f"{apart['mean']:+.3g} [{apart['low']:+.3g}, {apart['high']:+.3g}]{sure}")
+        table.add_row(
+            escape(row["measure"]), *means, f"{apart['mean']:+.3g} [{apart['low']:+.3g}, {apart['high']:+.3g}]{sure}"
+        )
     out.print(table)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +12,13 @@ from hypothesis import strategies as st
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.code import TestsPass
 from matrix_graph.filtering.contamination import Contamination, read_benchmark
+from matrix_graph.filtering.controls import effects
 from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
 from matrix_graph.filtering.form import Form
 from matrix_graph.filtering.graph import create_filter
+from matrix_graph.filtering.judge import Judged
+from matrix_graph.filtering.pairs import Preferred, audit
+from matrix_graph.filtering.rules import Means, Rules
 from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Row
 from matrix_graph.testing import prose
@@ -103,10 +108,18 @@ def test_a_verbatim_8_gram_is_always_found(benchmark: list[str], prompt: list[st
 
 def test_benchmark_files_of_several_layouts(tmp_path: Path) -> None:
     path = tmp_path / "b.jsonl"
-    path.write_text(
-        '{"question": "one two"}\n{"prompt": [{"role": "user", "content": "three"}]}\nplain line\n"quoted"\n'
-    )
-    assert read_benchmark(path) == ["one two", "three", "plain line", "quoted"]
+    path.write_text('{"question": "one two"}\n{"prompt": [{"role": "user", "content": "three"}]}\n"quoted"\n')
+    assert read_benchmark(path) == ["one two", "three", "quoted"]
+    path.write_text("plain line\n\n another\n")
+    assert read_benchmark(path) == ["plain line", "another"]
+    path.write_text('[{"instruction": "Answer this.", "input": "How far is it?"}, {"prompt": ["one", "two"]}]')
+    assert set(read_benchmark(path)) == {"How far is it?", "Answer this.", "one", "two"}
+    path.write_text('{"prompt": "a farmer", "note": "see\u2028the"}\n')
+    assert read_benchmark(path) == ["a farmer"]
+    for broken in ('{"prompt": "a"}\nnot json\n', '{\n  "prompt": "a"\n}'):
+        path.write_text(broken)
+        with pytest.raises(InputError, match="neither JSON Lines"):
+            read_benchmark(path)
     path.write_text('{"other": 1}\n')
     with pytest.raises(InputError, match="holds no benchmark prompt"):
         read_benchmark(path)
@@ -144,3 +157,102 @@ async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None
 def test_sound_rows_stay(row: Row) -> None:
     assert Form()([row], []) == []
     assert TestsPass()([row], []) == []
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=True) | st.text(max_size=20),
+    lambda inside: (
+        st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "text", "x"]), inside)
+    ),
+    max_leaves=6,
+)
+COLUMNS = [
+    "messages",
+    "prompt",
+    "completion",
+    "chosen",
+    "rejected",
+    "rewards",
+    "responses",
+    "judge",
+    "answer",
+    "tests",
+    "solution",
+    "preference",
+    "guessed",
+    "chosen_score",
+    "rejected_score",
+    "kind",
+    "language",
+    "safety",
+]
+
+
+@given(rows=st.lists(st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=6), max_size=6))
+def test_no_row_however_odd_raises(rows: list[Row]) -> None:
+    rules = Rules.model_validate(
+        {"pass_rate": True, "learnability": True, "min_reward": True, "rip": True, "consistent": True,
+         "not_guessable": True, "pairs": True, "code": False}
+    )  # fmt: skip
+    left = [row | {"id": str(n)} for n, row in enumerate(rows)]
+    for step in (*rules.steps(Means(benchmark=("a b c d e f g h",))), Judged(), Preferred()):
+        found = step(left, [])
+        assert {finding.id for finding in found} <= {row["id"] for row in left}  # type: ignore[union-attr]
+    audit(left)
+    assert len(effects({"kept": left, "random": left, "length_matched": left}, 0)) < 20
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Using Python, implement quicksort for me.",
+        "As a chef, suggest three recipes.",
+        "Given a string s, return its length.",
+        "If f(x) = x^2 + 1, find f(3).",
+        "In 200 words, write about the sea.",
+        "- Summarize the text below in one line.",
+        "**Task:** Summarize what I wrote here.",
+        "Your task is to summarize the following",
+        "What's the capital of France",
+    ],
+)
+def test_requests_in_many_forms(prompt: str) -> None:
+    assert Form()([sft("x", prompt)], []) == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "whole"),
+    [
+        ("The area of it is $x = 5$", True),
+        ("It is about 15%", True),
+        ("Good luck with it! 😊", True),
+        ("Yours truly,\nAna Horvat", True),
+        ("You need these:\n- eggs\n- milk and flour for the dough that we bake every single morning", True),
+        ("```python\ndef proof(hours):", False),
+        ("Here are the steps you need:", False),
+        ("<think>\nSo it is", False),
+        ("You should first look at the left side of the oven and measure how much heat leaves it in one ho", False),
+    ],
+)
+def test_what_is_whole_and_what_breaks_off(answer: str, whole: bool) -> None:
+    assert (Form()([sft("x", ASK, answer)], []) == []) == whole
+
+
+def test_a_million_blank_lines_take_no_time() -> None:
+    blank = "\n" * 1_000_000
+    begun = time.perf_counter()
+    Form()([sft("x", f"How do I{blank}do it?", f"{blank}So.")], [])
+    assert time.perf_counter() - begun < 5
+
+
+def test_conversations_that_begin_alike_are_no_duplicates() -> None:
+    hello = "Hi, can you help me with something please?"
+
+    def talk(row_id: str, second: str) -> Row:
+        turns = [hello, "Of course.", second, "So be it."]
+        roles = ["user", "assistant"] * 2
+        return {"id": row_id, "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
+
+    rows = [talk("1", "My boat leaks at the stern."), talk("2", "Which fee do I pay for the stall at the market?")]
+    assert ExactDuplicates()(rows, []) == []
+    assert [d.id for d in ExactDuplicates()([*rows, talk("3", "my boat leaks at the stern.")], [])] == ["3"]
