@@ -37,6 +37,7 @@ from matrix_graph.folder import (
     versions,
 )
 from matrix_graph.generation.requirements import Requirement
+from matrix_graph.llm.settled import finished
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
@@ -77,7 +78,7 @@ def run(
     config: RunConfig, *, resume: bool = False, overwrite: bool = False, listen: Listener | None = None
 ) -> RunResult:
     """`arun` for code that is not asynchronous."""
-    return asyncio.run(arun(config, resume=resume, overwrite=overwrite, listen=listen))
+    return finished(arun(config, resume=resume, overwrite=overwrite, listen=listen))
 
 
 async def arun(

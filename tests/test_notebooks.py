@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -10,12 +11,16 @@ from matrix_graph.testing import FakeServer
 
 SHOWS = {
     "quickstart": ("group-001-r0", "graph TD"),
+    "debugging": ("all from the record", "left out:", "recency", "tokens", "I locked the workshop", '"rejected"'),
+    "scenarios_to_rows": ("all from the record", "exact duplicate", "answer breaks off", "<details", "learning_rate"),
     "filter_alone": ("164 rows", "near duplicate", "contamination", "<svg", "kept − random"),
 }
 """What must be among the outputs of each."""
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
+@pytest.mark.local
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_top_to_bottom(path: Path, server: FakeServer, tmp_path: Path) -> None:
@@ -27,7 +32,8 @@ def test_a_notebook_runs_top_to_bottom(path: Path, server: FakeServer, tmp_path:
         .replace('EMBEDDINGS = "local"', 'EMBEDDINGS = "openai:fake"')
         .replace("BASE_URL = None", f"BASE_URL = {server.url!r}")
     )
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    shutil.copytree(FOLDER / "recorded", tmp_path / "recorded")
+    NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(tmp_path)}}).execute()
     printed = "".join(str(output) for cell in notebook.cells for output in cell.get("outputs", []))
     for words in SHOWS[path.stem]:
         assert words in printed

@@ -13,7 +13,7 @@ SNIPPETS = re.findall(r"<!-- run -->\n```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_every_python_block_is_run() -> None:
-    assert len(SNIPPETS) == README.count("```python") == 6
+    assert len(SNIPPETS) == README.count("```python") == 7
 
 
 @pytest.mark.local

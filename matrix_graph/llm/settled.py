@@ -1,18 +1,32 @@
-"""Run many calls to their end together: what is in flight when one of them stops the run still lands in the journal."""
+"""Work that is run to its end: many calls together, or one from code that is not asynchronous."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 async def settled(calls: Iterable[Awaitable[T]]) -> list[T]:
-    """All results in order; the first exception is raised after every call has ended."""
+    """All results in order; the first exception is raised after every call has ended.
+
+    What is in flight when one of them stops the run so still lands in the journal.
+    """
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+def finished(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns, for code that is not asynchronous, also where an event loop is running, as in notebooks."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)
+    with ThreadPoolExecutor(1) as beside:
+        return beside.submit(asyncio.run, work).result()

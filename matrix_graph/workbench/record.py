@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ from matrix_graph.export.files import read_json_lines
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Entry, Journal
 from matrix_graph.llm.models import NONE, embedding_model
+from matrix_graph.llm.settled import finished
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.lane import Memory
 from matrix_graph.memory.store import ChromaStore
@@ -87,7 +87,7 @@ class RunRecord:
             return {}
         try:
             memory = EpisodicMemory(store, Embedder(embedding_model(NONE)))
-            return {f"{m.step}-{m.number}": m for m in asyncio.run(memory.all(agent))}
+            return {f"{m.step}-{m.number}": m for m in finished(memory.all(agent))}
         finally:
             store.close()
 

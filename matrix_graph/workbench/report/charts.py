@@ -19,7 +19,7 @@ def bars(counts: Mapping[str, int], limit: int = 8) -> Html:
     parts = []
     for number, (name, count) in enumerate(shown):
         y, width = number * _ROW, max(1.0, _BAR * count / most)
-        label = name if len(name) <= 28 else f"{name[:27]}…"
+        label = name if len(name) <= 25 else f"{name[:24]}…"
         parts += [
             tag("text", label, tag("title", name), x=_LABEL - 8, y=y + 15, text_anchor="end"),
             tag("rect", x=_LABEL, y=y + 3, width=f"{width:.1f}", height=_ROW - 7, rx=3, class_="bar"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.models import NONE, embedding_model
+from matrix_graph.llm.settled import finished
 from matrix_graph.schema import Action, Group, Persona, Scenario
 from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.report.html import Html, anchor, facts, fold, joined, link, tag
@@ -36,7 +36,9 @@ def society_map(record: RunRecord, *, slider: bool = True) -> Html:
         hue = int(number * 137.508) % 360
         for member in group.members:
             x, y = places[member.id]
-            label = tag("text", member.name, x=f"{x + 9:.1f}", y=f"{y + 4:.1f}") if len(names) <= 60 else None
+            side, end = (-9, "end") if x > MAP[0] * 0.75 else (9, "start")
+            at = {"x": f"{x + side:.1f}", "y": f"{y + 4:.1f}", "text_anchor": end}
+            label = tag("text", member.name, **at) if len(names) <= 60 else None
             dot = tag(
                 "circle",
                 tag("title", f"{member.name}, {group.id}: {member.profile.description}"),
@@ -193,7 +195,7 @@ def _vectors(record: RunRecord, people: Sequence[Persona]) -> NDArray[np.float32
     try:
         name = record.summary.get("models", {}).get("embeddings", "")
         embedder = Embedder(embedding_model(f"{NONE}:{name}"), journal=journal)
-        return asyncio.run(_known(embedder, [member.profile.text for member in people]))
+        return finished(_known(embedder, [member.profile.text for member in people]))
     finally:
         journal.close()
 
