@@ -290,5 +290,6 @@ def test_sigkill_at_any_moment_then_resume_gives_the_same_run(server: FakeServer
 async def test_the_form_that_waits_works_where_a_loop_is_running_as_in_notebooks(
     server: FakeServer, tmp_path: Path
 ) -> None:
-    given = {"agents": 2, "group_size": 2, "scenarios": 1, "rows": 1, "model": "openai:fake", "embeddings": "openai:fake"}
-    assert run(RunConfig.model_validate(given | {"base_url": server.url, "out": tmp_path / "run"})).complete
+    given = {"agents": 2, "group_size": 2, "scenarios": 1, "rows": 1, "model": "openai:fake"}
+    given |= {"embeddings": "openai:fake", "base_url": server.url, "out": tmp_path / "run"}
+    assert run(RunConfig.model_validate(given)).complete
