@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matrix_graph.errors import RunPaused as RunPaused
     from matrix_graph.estimates import estimate as estimate
     from matrix_graph.filter_config import FilterConfig as FilterConfig
-    from matrix_graph.filter_runner import FilterResult as FilterResult
+    from matrix_graph.filter_folder import FilterResult as FilterResult
     from matrix_graph.filter_runner import filter_rows as filter_rows
     from matrix_graph.filter_runner import refilter as refilter
     from matrix_graph.filtering.code import TestsPass as TestsPass
@@ -115,7 +115,8 @@ _HOMES = {
     "filtering.language": ("Language",),
     "filtering.step": ("Drop", "Note"),
     "filter_config": ("FilterConfig",),
-    "filter_runner": ("FilterResult", "filter_rows", "refilter"),
+    "filter_folder": ("FilterResult",),
+    "filter_runner": ("filter_rows", "refilter"),
     "generation.graph": ("create_generator",),
     "generation.requirements": ("Requirement",),
     "memory.episodic": ("EpisodicMemory",),

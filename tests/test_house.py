@@ -31,9 +31,10 @@ BELOW["probe"] = BASE | {"llm", "context"}
 BELOW["estimates"] = BASE | {"llm", "society", "generation", "config"}
 BELOW["folder"] = BASE | {"memory", "society", "generation", "export", "config"}
 BELOW["filter_config"] = BASE | {"llm", "context", "filtering", "config"}
-BELOW["filter_runner"] = BELOW["filter_config"] | {"export", "filter_config", "probe"}
+BELOW["filter_folder"] = BASE | {"export", "filtering"}
+BELOW["filter_runner"] = BELOW["filter_config"] | {"export", "filter_config", "filter_folder", "probe"}
 BELOW["studio"] = BELOW["pipeline"] | {"pipeline"}
-BELOW["runner"] = set(BELOW) - {"filter_runner", "studio"}
+BELOW["runner"] = set(BELOW) - {"filter_folder", "filter_runner", "studio"}
 BELOW["workbench"] = set(BELOW)
 FILES = [p for p in ROOT.rglob("*.py") if p.name != "__init__.py" or p.parent != ROOT]
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from matrix_graph.filter_runner import FilterResult
+from matrix_graph.filter_folder import FilterResult
 
 
 class FilterProgress:
