@@ -75,7 +75,8 @@ def estimate(config: RunConfig, profiles: Sequence[Profile]) -> Estimate:
         InputError: a prompt of the user's own that does not do.
     """
     prompts = Prompts(config.prompts, small=config.model == LOCAL)
-    parts = [p for p in (*_society(config, profiles, prompts), *_rows(config, profiles, prompts)) if p.calls]
+    made = (*_society(config, profiles, prompts), *_rows(config, profiles, prompts), *_filter(config, prompts))
+    parts = [part for part in made if part.calls]
     return Estimate(tuple(parts), sum(_cost(config, part) for part in parts))
 
 
@@ -158,8 +159,28 @@ def _row(requirement: Requirement, profiles: Sequence[Profile], prompts: Prompts
     return parts
 
 
+def _filter(config: RunConfig, prompts: Prompts) -> list[Part]:
+    """Judges, rollouts and rewards of all rows: how many these let through is not known before, so none are spared."""
+    rows = [
+        (round(r.count * SPARE), min(ANSWERS["response"], r.max_tokens)) for r in config.wanted() if r.kind != "safe"
+    ]
+    n, response = sum(count for count, _ in rows), max((tokens for _, tokens in rows), default=0)
+    request = ANSWERS["instruction"]
+    judged = _tokens(prompts.render("judge", request="", answer="")) + request + response
+    tries = config.rollouts or (8 if config.reward else 0)
+    by_judge = {"judge", "pairwise"} & set(config.reward) or (config.judge and not config.reward)
+    compared = tries * (tries - 1) if "pairwise" in config.reward else tries
+    return [
+        Part("filter judge", n * len(config.judge), judged, ANSWERS["reason"] * 2),
+        Part("filter rollouts", n * tries, request, response),
+        Part("filter rewards", n * compared * bool(by_judge), judged, ANSWERS["reason"]),
+    ]
+
+
 def _cost(config: RunConfig, part: Part) -> float:
-    spec = config.student if config.student and part.name.endswith(" rejected") else config.model
+    by_student = part.name.endswith((" rejected", " rollouts"))
+    by_judge = config.judge and part.name in ("filter judge", "filter rewards")
+    spec = config.judge[0] if by_judge else config.student if config.student and by_student else config.model
     own = Price(*config.price) if config.price else None
     price = FREE if spec == LOCAL else own or price_of(spec.removeprefix("openai:")) or FREE
     return part.calls * price.cost(part.input_tokens, part.output_tokens)

@@ -37,4 +37,5 @@ def test_more_of_anything_costs_more() -> None:
     more: list[dict[str, Any]] = [{"scenarios": 40}, {"rows": 60}, {"agents": 100}, {"modulator": "per_action"}]
     assert all(cost(**options) > least for options in [*more, {"kind": "sft,dpo"}, {"price": "9,9"}])
     assert cost(communication="none") < least
+    assert least < cost(judge="openai:gpt-4.1-mini") < cost(judge="openai:gpt-4.1-mini", rollouts=4)
     assert cost(model="local") == 0
