@@ -113,6 +113,8 @@ class Form:
 
 
 def _asks(text: str) -> bool:
+    if "?" in text:
+        return True
     text = _BLANK.sub("\n\n", text)
     return bool(_ASKING.search(text) or _IMPERATIVE.search(text))
 
