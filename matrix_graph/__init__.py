@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from matrix_graph.amendments import Amendment as Amendment
     from matrix_graph.config import RunConfig as RunConfig
     from matrix_graph.context import Context as Context
     from matrix_graph.context import close as close
@@ -80,12 +81,16 @@ if TYPE_CHECKING:
     from matrix_graph.workbench.branch import diff_runs as diff_runs
     from matrix_graph.workbench.branch import fork_run as fork_run
     from matrix_graph.workbench.branch import preference_pair as preference_pair
+    from matrix_graph.workbench.branch import replay_run as replay_run
+    from matrix_graph.workbench.changes import CallEdit as CallEdit
     from matrix_graph.workbench.debugger import Debugger as Debugger
     from matrix_graph.workbench.display import show_row as show_row
     from matrix_graph.workbench.display import show_scenario as show_scenario
     from matrix_graph.workbench.display import show_society as show_society
     from matrix_graph.workbench.record import RunRecord as RunRecord
     from matrix_graph.workbench.report.page import write_report as write_report
+    from matrix_graph.workbench.runs import LiveRun as LiveRun
+    from matrix_graph.workbench.snapshot import record_of as record_of
 
 _HOMES = {
     "config": ("RunConfig",),
@@ -132,7 +137,11 @@ _HOMES = {
     "society.modulated": ("ModulatedState", "add_modulator"),
     "society.grouping": ("form_groups",),
     "society.personas": ("write_personas",),
-    "workbench.branch": ("diff_runs", "fork_run", "preference_pair"),
+    "amendments": ("Amendment",),
+    "workbench.branch": ("diff_runs", "fork_run", "preference_pair", "replay_run"),
+    "workbench.changes": ("CallEdit",),
+    "workbench.runs": ("LiveRun",),
+    "workbench.snapshot": ("record_of",),
     "workbench.debugger": ("Debugger",),
     "workbench.display": ("show_row", "show_scenario", "show_society"),
     "workbench.record": ("RunRecord",),

@@ -117,6 +117,7 @@ class RunConfig(Options):
     )
     rollouts: int | None = Field(None, ge=2, le=256, description="answers of the student per row, for rewards")
     prompts: Path | None = Field(None, description="folder with your own versions of prompts")
+    offline: bool = Field(False, description="ask no model: go as far as what is on record in --out goes")
     out: Path = Field(Path("runs/run"), description="folder for the run")
     strict: bool = Field(False, description="stop at the first bad profile row")
 
@@ -161,6 +162,7 @@ class RunConfig(Options):
             price=self.price,
             journal=self.out / "journal.sqlite",
             prompts=self.prompts,
+            offline=self.offline,
         )
 
     def wanted(self) -> list[Requirement]:

@@ -17,6 +17,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langgraph.store.base import BaseStore
 
+from matrix_graph.amendments import Amendments
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Budget, Price, price_of
 from matrix_graph.llm.caller import Caller, Line
@@ -58,6 +59,7 @@ class Context:
         price: US dollars per million tokens (in, out) where the price list does not know the model.
         journal: File of the call journal; in memory if None.
         prompts: Folder with the user's own versions of prompts.
+        offline: Ask no model: a call that the journal has no answer to interrupts the graph.
     """
 
     model: str | BaseChatModel = "local"
@@ -77,6 +79,7 @@ class Context:
     price: tuple[float, float] | None = None
     journal: str | Path | None = None
     prompts: str | Path | None = None
+    offline: bool = False
 
 
 class Resources:
@@ -91,8 +94,9 @@ class Resources:
         model, student, embeddings = self._own = _models(context)
         self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
         self.journal = Journal(context.journal)
-        self.embedder = Embedder(embeddings, journal=self.journal)
-        self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget)
+        self.amendments = Amendments(self.journal)
+        self.embedder = Embedder(embeddings, journal=self.journal, offline=context.offline)
+        self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget, context.offline)
         self.model = Caller(model, line, timeout=context.timeout)
         self.student = Caller(student, line, timeout=context.timeout)
         self.remote = Remote(line, timeout=context.timeout)
@@ -165,9 +169,13 @@ class Resources:
 
 def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]:
     """The model, the student and the embeddings: made from their specs, or as they were given."""
-    model = chat_model(context.model, context.base_url, context.temperature)
-    student = chat_model(context.student, context.base_url, context.temperature) if context.student else model
-    return model, student, embedding_model(context.embeddings, context.base_url)
+
+    def chat(spec: str | BaseChatModel) -> BaseChatModel:
+        return chat_model(spec, context.base_url, context.temperature, offline=context.offline)
+
+    model = chat(context.model)
+    student = chat(context.student) if context.student else model
+    return model, student, embedding_model(context.embeddings, context.base_url, offline=context.offline)
 
 
 def _needed(store: BaseStore | None) -> BaseStore:

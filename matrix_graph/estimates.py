@@ -16,9 +16,9 @@ from matrix_graph.llm.budget import FREE, Price, price_of
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.llm.prompts import Prompts
 from matrix_graph.schema import Profile
-from matrix_graph.society.group import RECALLED
 from matrix_graph.society.modulator import SHORTLIST
 from matrix_graph.society.state import STEPS
+from matrix_graph.society.turn import RECALLED
 
 CHARACTERS = 4
 """Characters to a token, in English."""

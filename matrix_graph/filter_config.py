@@ -76,23 +76,26 @@ class FilterConfig(Options):
             over["form"] = replace(rules.form, expected=self.language)
         return rules.model_copy(update={name: value for name, value in over.items() if value is not None})
 
-    def means(self) -> Means:
+    def means(self, *, offline: bool = False) -> Means:
         """What the measuring steps measure with: a context for each model, each with a journal of its own.
+
+        Args:
+            offline: Ask no model; what is on record will do.
 
         Raises:
             InputError: a reward that is not understood, or a benchmark file that does not do.
         """
-        judges = tuple(self._context(f"judge-{n}", spec, 0.0) for n, spec in enumerate(self.judge, 1))
-        student = self._context("student", self.student, self.temperature) if self.student else None
+        judges = tuple(self._context(f"judge-{n}", spec, 0.0, offline) for n, spec in enumerate(self.judge, 1))
+        student = self._context("student", self.student, self.temperature, offline) if self.student else None
         return Means(
             judges=judges,
             student=student,
-            scorers=tuple(self._scorer(spec, judges) for spec in self.reward),
-            embeddings=self._context("embeddings", NONE, None) if self.embeddings else None,
+            scorers=tuple(self._scorer(spec, judges, offline) for spec in self.reward),
+            embeddings=self._context("embeddings", NONE, None, offline) if self.embeddings else None,
             benchmark=tuple(read_benchmark(self.decontaminate)) if self.decontaminate else (),
         )
 
-    def _context(self, name: str, model: str, temperature: float | None) -> Context:
+    def _context(self, name: str, model: str, temperature: float | None, offline: bool) -> Context:
         return Context(
             model=model,
             embeddings=(self.embeddings or NONE) if name == "embeddings" else NONE,
@@ -105,9 +108,10 @@ class FilterConfig(Options):
             price=self.price,
             journal=self.out / "journals" / f"{name}.sqlite",
             prompts=self.prompts,
+            offline=offline,
         )
 
-    def _scorer(self, spec: str, judges: tuple[Context, ...]) -> Scorer:
+    def _scorer(self, spec: str, judges: tuple[Context, ...], offline: bool) -> Scorer:
         if spec == "verifier":
             return Verifier()
         if spec in ("judge", "pairwise"):
@@ -115,7 +119,7 @@ class FilterConfig(Options):
                 raise InputError(f"--reward {spec} needs --judge.")
             return JudgeReward(judges[0]) if spec == "judge" else PairwiseReward(judges[0])
         if spec.startswith(("http://", "https://")):
-            return HttpReward(spec, self._context("reward", NONE, None))
+            return HttpReward(spec, self._context("reward", NONE, None, offline))
         if spec.startswith("local:"):
             folder = Path(spec.removeprefix("local:"))
             if not (folder / "config.json").is_file():

@@ -18,7 +18,9 @@ from matrix_graph.memory.table import LOCK, hold, let_go
 from matrix_graph.society.profiles import SHIPPED
 
 FORMAT = 1
-MAY_CHANGE = {"out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"}
+MAY_CHANGE = {
+    *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict", "offline")
+}
 """Options that a resumed run may be given anew; the others are those of its start."""
 
 _OWN = (
@@ -58,7 +60,7 @@ def resumed(config: RunConfig) -> RunConfig:
         raise InputError(
             f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}, which cannot change."
         )
-    began = before["config"]
+    began = before["config"] | {"offline": False}
     if began.get("requirements"):
         began = {name: value for name, value in began.items() if name not in ("kind", "domain", "max_tokens")}
     fields = began | {name: value for name, value in given.items() if name in MAY_CHANGE}

@@ -37,6 +37,7 @@ from matrix_graph.folder import (
     versions,
 )
 from matrix_graph.generation.requirements import Requirement
+from matrix_graph.llm.offline import NotOnRecord
 from matrix_graph.llm.settled import finished
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
@@ -48,8 +49,10 @@ from matrix_graph.society import plan
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import write_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
+from matrix_graph.society.watch import Watch, watch_over
 from matrix_graph.tally import tally
 
+OFFLINE = "paused: there is no more on record, and no model is asked offline"
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -82,7 +85,12 @@ def run(
 
 
 async def arun(
-    config: RunConfig, *, resume: bool = False, overwrite: bool = False, listen: Listener | None = None
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listen: Listener | None = None,
+    watch: Watch | None = None,
 ) -> RunResult:
     """From profiles to a filtered data set in `config.out`.
 
@@ -90,6 +98,7 @@ async def arun(
         resume: Go on with the run in that folder; calls that were answered are not made again.
         overwrite: Delete the run in that folder first.
         listen: Hears events, each a dict with `stage`.
+        watch: Sees each turn of the society, and may hold it up.
 
     Returns:
         The result, also when fewer rows were kept than asked (`summary["ended"]` says why) and when a
@@ -100,6 +109,8 @@ async def arun(
     """
     with tuned_process():
         session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
+        if watch:
+            watch_over(session.context, watch)
         return await session.go()
 
 
@@ -129,13 +140,13 @@ class _Session:
             check_folder(config.out, overwrite)
         profiles, bad = load_profiles(config.profiles, strict=config.strict)
         measuring = FilterConfig.of_run(config)
-        means = measuring.means()
+        means = measuring.means(offline=config.offline)
         steps = measuring.funnel().steps(means)
         wanted = began_with(config.out) if resume else config.wanted()
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
         context = config.context()
-        probes = 0 if resume else sum([await probe(c) for c in (context, *means.contexts)])
+        probes = 0 if resume or config.offline else sum([await probe(c) for c in (context, *means.contexts)])
         if overwrite:
             clear_folder(config.out)
         foreseen = {} if resume else estimate(config, profiles).totals()
@@ -172,6 +183,8 @@ class _Session:
             kept = counts.get("kept", {})
             short = [wanted.id for wanted in self.wanted if kept.get(wanted.id, 0) < wanted.count]
             ended = "complete" if not short else "exhausted: no source is left for " + ", ".join(short)
+        except NotOnRecord:
+            ended = OFFLINE
         except (RunPaused, InputError) as pause:
             ended = f"paused: {pause}"
         except asyncio.CancelledError:
@@ -227,6 +240,8 @@ class _Session:
             ):
                 self.listen(cast("dict[str, Any]", part["data"]))
             state = await graph.aget_state(config)
+            if state.next:
+                raise NotOnRecord("the next step")
             return dict(state.values)
 
     async def _export(
@@ -274,5 +289,6 @@ class _Session:
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
             "ended": ended,
         }
+        summary |= {name: self.before[name] for name in ("forked",) if name in self.before}
         write_text(self.config.out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
         return summary

@@ -23,6 +23,7 @@ from matrix_graph.llm.budget import Budget
 from matrix_graph.llm.journal import Entry, Journal, entry_for
 from matrix_graph.llm.limiter import Limiter
 from matrix_graph.llm.local import CHAT_MODEL
+from matrix_graph.llm.offline import NotOnRecord
 from matrix_graph.llm.provider import check_refusal, is_passing, reason_of, retry_after, status_of
 from matrix_graph.llm.structured import Malformed
 
@@ -50,12 +51,14 @@ class Answer(Generic[T]):
 class Line:
     """What all callers of a run share.
 
-    Once one of them has `halted` the run, no call starts until those that were under way have ended.
+    `offline`, nobody is asked. Once one of them has `halted` the run, no call starts until those that were under way
+    have ended.
     """
 
     journal: Journal
     limiter: Limiter
     budget: Budget
+    offline: bool = False
     last_success: float = 0.0
     halted: MatrixError | None = None
     under_way: set[asyncio.Task[Entry]] = field(default_factory=set)
@@ -243,6 +246,8 @@ class Caller:
         self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int, spent: _Spent
     ) -> AIMessage:
         line, problem, first_error = self._line, "", 0.0
+        if line.offline:
+            raise NotOnRecord(slot)
         for attempt in range(1, ATTEMPTS + 1):
             async with line.limiter.slot(rank if attempt == 1 else -1):
                 if line.halted:

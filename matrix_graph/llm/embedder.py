@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from matrix_graph.errors import ProviderDown
 from matrix_graph.llm.journal import Journal, digest_of
+from matrix_graph.llm.offline import NotOnRecord
 from matrix_graph.llm.provider import check_refusal, reason_of
 
 REQUESTS = 4
@@ -33,17 +34,25 @@ class Embedder:
         model: Any LangChain embeddings.
         journal: Keeps the vectors, so that a text is paid for once and a run replays without the model.
         batch: Texts per request.
+        offline: Give only what is on record.
         keep: How many vectors stay in the process for texts that come again.
     """
 
     def __init__(
-        self, model: Embeddings, *, journal: Journal | None = None, batch: int = 256, keep: int = 4_000
+        self,
+        model: Embeddings,
+        *,
+        journal: Journal | None = None,
+        batch: int = 256,
+        keep: int = 4_000,
+        offline: bool = False,
     ) -> None:
         self.model = model
         self.name: str = getattr(model, "model", None) or model.__class__.__name__
         self._journal = journal
         self._batch = batch
         self._keep = keep
+        self._offline = offline
         self._known: dict[str, Vector] = {}
         self._asked: dict[str, asyncio.Future[Vector]] = {}
         self._queue: deque[_Wanted] = deque()
@@ -53,6 +62,7 @@ class Embedder:
         """Unit vectors (to the precision of float16) of shape (len(texts), dimensions); the zero vector stays zero.
 
         Raises:
+            NotOnRecord: we are offline.
             ProviderDown: the model answers with an error.
             InputError: the provider refuses us.
         """
@@ -65,6 +75,8 @@ class Embedder:
             recorded = await self._journal.vectors(list(digests))
             found |= {digests[digest]: _decoded(vector) for digest, vector in recorded.items()}
             new = [text for text in new if text not in found]
+        if new and self._offline:
+            raise NotOnRecord(f"a vector of {new[0][:80]!r}")
         if new:
             asked = [self._ask(text) for text in new]
             await asyncio.wait(asked)

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,13 @@ class Journal:
     def entries(self, slot: str = "") -> list[Entry]:
         """All calls in slots that start with `slot`, oldest first."""
         with self._lock:
-            rows = self._db.execute(
-                f"SELECT {_COLUMNS} FROM calls WHERE substr(slot, 1, ?) = ? ORDER BY at",
-                (len(slot), slot),
-            ).fetchall()
-        return [Entry(*row) for row in rows]
+            return _entries(self._db, slot)
+
+    def copy_to(self, path: Path) -> None:
+        """Write all that is on record to a new journal at `path`."""
+        self._commit([])
+        with self._lock, closing(sqlite3.connect(path)) as copy:
+            self._db.backup(copy)
 
     def totals(self) -> dict[str, tuple[int, int, int]]:
         """Per model: requests, input tokens, output tokens."""
@@ -201,6 +203,27 @@ class Journal:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_tell, [done for _, done in batch if done.get_loop() is loop], error)
         return error
+
+
+def entries_in(path: Path, slot: str = "") -> list[Entry]:
+    """The calls in the journal at `path`, as `Journal.entries`; the journal may be in use, also elsewhere."""
+    with closing(_to_read(path)) as db:
+        return _entries(db, slot)
+
+
+def copy_journal(source: Path, target: Path) -> None:
+    """Copy a journal, which may be in use, also elsewhere."""
+    with closing(_to_read(source)) as old, closing(sqlite3.connect(target)) as new:
+        old.backup(new)
+
+
+def _to_read(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _entries(db: sqlite3.Connection, slot: str) -> list[Entry]:
+    order = f"SELECT {_COLUMNS} FROM calls WHERE slot >= ? AND slot < ? ORDER BY at"
+    return [Entry(*row) for row in db.execute(order, (slot, slot + chr(0x10FFFF)))]
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm import local
+from matrix_graph.llm.offline import NOBODY
 
 LOCAL, NONE = "local", "none"
 _ENVELOPE = frozenset({"model", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
@@ -21,7 +22,11 @@ _ENVELOPE = frozenset({"model", "stream", "extra_headers", "extra_query", "extra
 
 
 def chat_model(
-    spec: str | BaseChatModel, base_url: str | None = None, temperature: float | None = None
+    spec: str | BaseChatModel,
+    base_url: str | None = None,
+    temperature: float | None = None,
+    *,
+    offline: bool = False,
 ) -> BaseChatModel:
     """The chat model that `spec` names.
 
@@ -30,6 +35,7 @@ def chat_model(
             model may be asked.
         base_url: The server's URL with its `/v1`; OpenAI's own by default.
         temperature: Sampling temperature; the provider's default if None (0.7 for `local`).
+        offline: It will not be asked anything; neither a key nor weights are needed.
 
     Raises:
         InputError: an unknown spec, a missing key, or missing weights.
@@ -41,22 +47,25 @@ def chat_model(
     if spec == LOCAL:
         return _openai(
             model=local.CHAT_MODEL,
-            base_url=local.chat_server(),
+            base_url=NOBODY if offline else local.chat_server(),
             api_key=SecretStr("none"),
             temperature=0.7 if temperature is None else temperature,
             top_p=0.9,
             extra_body={"repeat_penalty": 1.1},
         )
     name = _openai_name(spec, "model")
+    base_url = NOBODY if offline else base_url
     return _openai(model=name, base_url=base_url, api_key=_key(base_url), temperature=temperature)
 
 
-def embedding_model(spec: str | Embeddings, base_url: str | None = None) -> Embeddings:
+def embedding_model(spec: str | Embeddings, base_url: str | None = None, *, offline: bool = False) -> Embeddings:
     """The embedding model that `spec` names; as `chat_model`. `none:NAME` reads what NAME has on record."""
     if isinstance(spec, Embeddings):
         return spec
     if spec.partition(":")[0] == NONE:
         return _NoEmbeddings(spec.partition(":")[2])
+    if offline:
+        return _NoEmbeddings(local.EMBEDDING_MODEL if spec == LOCAL else _openai_name(spec, "embeddings"))
     if spec == LOCAL:
         return _minilm()
     from langchain_openai import OpenAIEmbeddings

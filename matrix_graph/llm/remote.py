@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from matrix_graph.errors import CallFailed, InputError, ProviderDown
 from matrix_graph.llm.caller import ATTEMPTS, Line
 from matrix_graph.llm.journal import entry_for
+from matrix_graph.llm.offline import NotOnRecord
 from matrix_graph.llm.provider import is_passing, reason_of
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Remote:
         Only an answer that could be read goes on record.
 
         Raises:
+            NotOnRecord: we are offline.
             CallFailed: it refuses this request, or answers something that `read` cannot read.
             ProviderDown: it has answered nobody yet, and does not.
             InputError: it refuses us for good.
@@ -38,6 +40,8 @@ class Remote:
         entry = entry_for(slot, url, {"url": url, "body": body})
         if found := await self._line.journal.find(slot, entry.digest):
             return read(json.loads(found.answer))
+        if self._line.offline:
+            raise NotOnRecord(slot)
         begun = time.monotonic()
         text, requests = await self._send(slot, url, body)
         try:

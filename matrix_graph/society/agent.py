@@ -15,7 +15,8 @@ from matrix_graph.context import Context, opened
 from matrix_graph.errors import CallFailed, MatrixError
 from matrix_graph.llm.provider import reason_of
 from matrix_graph.schema import Persona
-from matrix_graph.society.state import Outcome, Turn
+from matrix_graph.society.messages import remembered
+from matrix_graph.society.state import Outcome, Turn, time_of
 
 MAX_TOKENS = 200
 _STATUS = re.compile(r"(?:\A|\n|(?<=[.!?])\s)[^\w\n]*(CONTINUE|GOAL REACHED)\W*\Z")
@@ -39,6 +40,7 @@ def agent_node(persona: Persona) -> AgentNode:
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
         res = await opened(runtime.context)
+        plan = res.amendments.plan(persona.id, persona.plan, time_of(state))
         messages = res.prompts.render(
             "agent",
             "act_reaction" if state["observations"] else "act_goal",
@@ -46,17 +48,17 @@ def agent_node(persona: Persona) -> AgentNode:
             description=persona.profile.description,
             personality=persona.personality,
             goal=persona.goal,
-            plan="\n".join(f"{n}. {step}" for n, step in enumerate(persona.plan, 1)),
+            plan="\n".join(f"{n}. {step}" for n, step in enumerate(plan, 1)),
             memories=_listed(state["memories"]),
             plan_step=state["plan_step"] or "nothing in particular; your plan is carried out",
-            observations=_listed([f"{m['sender_name']}: {m['text']}" for m in state["observations"]]),
+            observations=_listed([remembered(m) for m in state["observations"]]),
         )
         try:
             rank = 2 * state["step"]
             answer = await res.model.text(_slot(state), messages, max_tokens=MAX_TOKENS, paragraph=True, rank=rank)
         except CallFailed as error:
             return Acted(outcomes=[_failed(state, error.reason, error.slot)])
-        return Acted(outcomes=[_outcome(state, answer.text, answer.call)])
+        return Acted(outcomes=[outcome_of(state, answer.text, answer.call)])
 
     return act
 
@@ -77,7 +79,7 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
             return Acted(outcomes=[_failed(state, reason_of(error), "")])
         if not text.strip():
             return Acted(outcomes=[_failed(state, "the agent returned no text", "")])
-        return Acted(outcomes=[_outcome(state, text, "")])
+        return Acted(outcomes=[outcome_of(state, text, "")])
 
     return act
 
@@ -101,7 +103,8 @@ def _text_of(given: Any) -> str:
     return str(given["text"] if isinstance(given, dict) else given)
 
 
-def _outcome(turn: Turn, text: str, call: str) -> Outcome:
+def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
+    """What comes of an agent's words: an action with its status, or a failure where there is no action in them."""
     status = _STATUS.search(text)
     said = status.group(1) if status else ""
     body = _STATUS.sub("", text).strip()

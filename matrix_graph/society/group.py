@@ -17,8 +17,8 @@ from langgraph.types import Command, Send
 
 from matrix_graph.context import Context, opened
 from matrix_graph.llm.settled import settled
-from matrix_graph.memory import EpisodicMemory, Memory, Query, Recalled
-from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Recollection, Scenario
+from matrix_graph.memory import EpisodicMemory, Memory
+from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
 from matrix_graph.society.messages import TOLD, memories_of, received, sent_out, sent_within, sorted_in
 from matrix_graph.society.modulator import SHORTLIST, Modulator
@@ -30,12 +30,12 @@ from matrix_graph.society.state import (
     GroupReport,
     GroupState,
     News,
-    Outcome,
     Progress,
     Turn,
+    time_of,
 )
-
-RECALLED = 5
+from matrix_graph.society.turn import action_of, put_in_mind, query_of, turn_node
+from matrix_graph.society.watch import watching
 
 _NEWS = 10_000
 """Number of the first memory of news from outside: past those of the step before."""
@@ -73,7 +73,7 @@ def create_group(
     builder.add_node("scenario", nodes.scenario)
     for member in group.members:
         own = (agents or {}).get(member.id)
-        node = runnable_node(own) if own else agent_node(member)
+        node = turn_node(runnable_node(own) if own else agent_node(member), member, group)
         builder.add_node(names[member.id], node, metadata={"agent": member.id, "group": group.id}, input_schema=Turn)
         builder.add_edge(names[member.id], "modulator")
     builder.add_edge(START, "modulator")
@@ -110,6 +110,9 @@ class _Nodes:
             "deliveries": state.get("deliveries", []) + moment.deliveries,
             "failures": state.get("failures", []) + moment.failures + modulator.failures,
         }
+        if watch := watching(runtime.context):
+            so_far: Any = state | update
+            await watch.told(self._scenario(so_far, "", [], []))
         runtime.stream_writer(
             {
                 "stage": "society",
@@ -121,16 +124,14 @@ class _Nodes:
         )
         over = moment.step >= STEPS or not acting
         turns = [] if over else self._turns(acting, moment, state["round"])
-        queries = [Query(t["agent"], " ".join(m["text"] for m in t["observations"]) or t["plan_step"]) for t in turns]
+        queries = [query_of(turn) for turn in turns]
         # Both need embeddings: asked for together, they take one request.
         await res.embedder.embed([m.text for m in moment.memories] + [q.text for q in queries])
         await memory.remember(moment.memories, durable=self._durable)
         if over:
             return Command(update=update, goto="scenario")
         now = state["round"] * STEPS + moment.step - 1
-        for turn, recalled in zip(turns, await memory.recall(queries, k=RECALLED, now=now), strict=True):
-            turn["memories"] = [r.memory.text for r in recalled]
-            turn["recalled"] = [_recollection(r) for r in recalled]
+        await put_in_mind(turns, queries, memory, now)
         return Command(update=update | {"inbox": {}}, goto=[Send(self._names[turn["agent"]], turn) for turn in turns])
 
     async def scenario(self, state: GroupState, runtime: Runtime[Context]) -> GroupOutput:
@@ -145,7 +146,10 @@ class _Nodes:
                 [modulator.summarise(state["actions"]), self._exchange(modulator, memory, state)]
             )
             summary, (outgoing, deliveries) = told
-            scenario = self._scenario(scenario_id, state, summary, deliveries, modulator.failures)
+            scenario = self._scenario(state, summary, deliveries, modulator.failures)
+            scenario["messages"] = res.amendments.messages(state["messages"])
+            if watch := watching(runtime.context):
+                await watch.told(scenario)
             last = state["round"] * STEPS + STEPS - 1
             memories = [Memory(self._group.id, last, 0, summary, "scenario", TOLD)] if summary else []
             await memory.remember(memories, durable=False)
@@ -176,7 +180,7 @@ class _Nodes:
         return _Moment(0, progress, sorted_in(state["inbox"], messages), [], messages, deliveries, [], heard)
 
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
-        step, time = state["step"], state["round"] * STEPS + state["step"]
+        step, time = state["step"], time_of(state)
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
         progress = state["progress"] | {o["agent"]: advanced(state["progress"][o["agent"]], o) for o in outcomes}
         failures = [
@@ -184,9 +188,8 @@ class _Nodes:
             for o in outcomes
             if o["status"] == "failed"
         ]
-        actions = [
-            _action(o, f"{self._group.id}-r{state['round']}-s{step}-{o['agent']}", time) for o in outcomes if o["text"]
-        ]
+        acted = [action_of(o, self._group, state["round"], step) for o in outcomes]
+        actions = [action for action in acted if action]
         messages, deliveries = sent_within(self._group, await modulator.deliver(actions), actions)
         memories = memories_of(actions, messages, time, first=1)
         return _Moment(step + 1, progress, sorted_in({}, messages), actions, messages, deliveries, failures, memories)
@@ -222,14 +225,13 @@ class _Nodes:
 
     def _scenario(
         self,
-        scenario_id: str,
         state: GroupState,
         summary: str,
         outgoing: Sequence[Delivery],
         failures: Sequence[Failure],
     ) -> Scenario:
         return Scenario(
-            id=scenario_id,
+            id=f"{self._group.id}-r{state['round']}",
             group=self._group.id,
             round=state["round"],
             agents=list(dict.fromkeys(action["agent"] for action in state["actions"])),
@@ -254,30 +256,6 @@ class _Moment:
     deliveries: list[Delivery]
     failures: list[Failure]
     memories: list[Memory]
-
-
-def _action(outcome: Outcome, action_id: str, time: int) -> Action:
-    return Action(
-        id=action_id,
-        agent=outcome["agent"],
-        step=time,
-        text=outcome["text"],
-        trigger=outcome["trigger"],
-        recipients=[],
-        reason="",
-        call=outcome["call"],
-        recalled=outcome.get("recalled", []),
-    )
-
-
-def _recollection(recalled: Recalled) -> Recollection:
-    return Recollection(
-        memory=f"{recalled.memory.step}-{recalled.memory.number}",
-        score=round(recalled.score, 3),
-        relevance=round(recalled.relevance, 3),
-        recency=round(recalled.recency, 3),
-        importance=round(recalled.importance, 3),
-    )
 
 
 def _described(persona: Persona) -> Person:

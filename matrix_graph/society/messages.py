@@ -73,8 +73,13 @@ def memories_of(actions: Sequence[Action], messages: Sequence[Message], time: in
     return done + [
         Memory(m["recipient"], time, number, texts.setdefault(text, text), "observation", HEARD)
         for number, m in enumerate(messages, first)
-        for text in [f"{m['sender_name']}: {m['text']}"]
+        for text in [remembered(m)]
     ]
+
+
+def remembered(message: Message) -> str:
+    """A message as its recipient remembers it."""
+    return f"{message['sender_name']}: {message['text']}"
 
 
 def sorted_in(inbox: Mapping[str, list[Message]], messages: Sequence[Message]) -> dict[str, list[Message]]:

@@ -22,12 +22,22 @@ class Progress(TypedDict):
     failures: int
 
 
-class Turn(TypedDict):
+class Placed(TypedDict):
+    """Where in the run something happens."""
+
+    round: int
+    step: int
+
+
+def time_of(place: Placed) -> int:
+    """The step counted from the run's beginning, as memories and actions have it."""
+    return place["round"] * STEPS + place["step"]
+
+
+class Turn(Placed):
     """The input of an agent node: everything that it needs to act once."""
 
     agent: str
-    round: int
-    step: int
     plan_step: str
     observations: list[Message]
     memories: list[str]

@@ -1,7 +1,7 @@
-"""Branches of a run: another past for one call, what came of it, and pairs of the two.
+"""Branches of a run: another past from one turn or call on, what came of it, and pairs of the two.
 
-Everything in a run is the answer of a call on record, so a branch is the same journal with one answer changed,
-run again from there: calls whose requests are as they were cost nothing.
+Everything in a run is the answer of a call on record, so a branch is the same journal with one change in it,
+lived again: calls whose requests are as they were cost nothing.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import write_text
-from matrix_graph.llm.caller import FAILED
+from matrix_graph.folder import check_folder, clear_folder
+from matrix_graph.llm.journal import copy_journal
 from matrix_graph.runner import Listener, RunResult, arun
 from matrix_graph.schema import Action, Row
+from matrix_graph.workbench.changes import Change, put_into
+from matrix_graph.workbench.live import Live
 from matrix_graph.workbench.record import RunRecord, asked
+from matrix_graph.workbench.runs import LiveGraph, LiveRun
+
+Past = RunRecord | Live
 
 
 class Difference(NamedTuple):
@@ -31,50 +35,82 @@ class Difference(NamedTuple):
     there: Action | None
 
 
-async def fork_run(record: RunRecord, slot: str, answer: str, out: Path, listen: Listener | None = None) -> RunResult:
-    """Run the record's run again in `out`, with `answer` in place of what the call at `slot` answered.
-
-    An action's slot is its `call`; a plan is part of the answer at `persona/ID`, who becomes aware of what part of
-    the answers of `deliver`, as JSON.
+async def fork_run(record: RunRecord, change: Change, out: Path, listen: Listener | None = None) -> RunResult:
+    """Run the record's run again in `out`, with a change in its past, to its end.
 
     Raises:
-        InputError: no such call, an empty answer, or something in `out` already.
+        InputError: no such call, an empty text, or something in `out` already.
     """
-    await asyncio.to_thread(_begun, record, slot, answer, out)
+    await asyncio.to_thread(begin_branch, record.folder, change, out)
     return await arun(RunConfig.model_validate({"out": out}), resume=True, listen=listen)
 
 
-def _begun(record: RunRecord, slot: str, answer: str, out: Path) -> None:
-    """The branch's folder: the same beginning and the same journal, but for one answer."""
-    entry = record.calls.get(slot)
-    if entry is None:
-        raise InputError(f"{record.folder} has no call at {slot!r}.")
-    if not answer.strip():
-        raise InputError("An answer needs text.")
+async def replay_run(folder: Path, out: Path, *, overwrite: bool = False) -> RunResult:
+    """Live a run again in `out` from its beginning and its journals alone, as far as they go; no model is asked.
+
+    Args:
+        overwrite: Delete the run in `out` first.
+
+    Raises:
+        InputError: there is no run in `folder`, or something in `out` already.
+    """
+    if not (folder / "run.json").is_file():
+        raise InputError(f"{folder} holds no run to live again.")
+    check_folder(out, overwrite)
+    clear_folder(out)
+    await asyncio.to_thread(copy_run, folder, out)
+    return await arun(RunConfig.model_validate({"out": out, "offline": True}), resume=True)
+
+
+def live_branch(of: Past, change: Change, out: Path) -> Live:
+    """The same, as a run to step through. Of a graph, `out` is the file of the branch's journal."""
+    if isinstance(of, LiveGraph):
+        return of.branch(change, out)
+    if not isinstance(of, RunRecord | LiveRun):
+        raise InputError("Only a run in a folder and a graph can have branches.")
+    begin_branch(of.folder, change, out)
+    return LiveRun(RunConfig.model_validate({"out": out}), resume=True)
+
+
+def begin_branch(folder: Path, change: Change, out: Path) -> None:
+    """The branch's folder: the same beginning and the same journal, but for the change. Errors as `fork_run`."""
     if out.exists():
         raise InputError(f"{out} is there already; name a new folder for the branch.")
-    out.mkdir(parents=True)
-    _copied(record.folder / "journal.sqlite", out / "journal.sqlite")
-    with closing(sqlite3.connect(out / "journal.sqlite")) as journal, journal:
-        finish = "stop" if entry.finish == FAILED else entry.finish
-        journal.execute("UPDATE calls SET answer = ?, finish = ? WHERE slot = ?", (answer, finish, slot))
-    if (record.folder / "journals").is_dir():
-        shutil.copytree(record.folder / "journals", out / "journals")
-    begun = dict(record.summary)
-    begun["config"] = begun["config"] | {"out": str(out)}
-    begun["forked"] = {"from": str(record.folder), "call": slot, "answered": entry.answer}
-    write_text(out / "run.json", json.dumps(begun | {"ended": "forked", "seconds": 0.0}, ensure_ascii=False))
+    copy_run(folder, out, forked={"from": str(folder), **change._asdict()})
+    try:
+        put_into(out / "journal.sqlite", change)
+    except InputError:
+        shutil.rmtree(out)
+        raise
 
 
-def diff_runs(here: RunRecord, there: RunRecord) -> list[Difference]:
+def copy_run(folder: Path, out: Path, **more: object) -> None:
+    """What a run is lived again from, also of one that is going on: its beginning and its journals."""
+    out.mkdir(parents=True, exist_ok=True)
+    for path in [folder / "journal.sqlite", *sorted((folder / "journals").glob("*.sqlite"))]:
+        target = out / path.relative_to(folder)
+        target.parent.mkdir(exist_ok=True)
+        copy_journal(path, target)
+    begun = json.loads((folder / "run.json").read_text("utf-8"))
+    begun["config"] |= {"out": str(out)}
+    write_text(out / "run.json", json.dumps(begun | more | {"ended": "forked", "seconds": 0.0}, ensure_ascii=False))
+
+
+def diff_runs(here: Past, there: Past) -> list[Difference]:
     """The actions that are not the same in both, in the order of the run."""
-    left, right = (_actions(record) for record in (here, there))
+    left, right = _actions(here), _actions(there)
     ids = sorted(left.keys() | right.keys(), key=lambda name: _when(left.get(name) or right[name]))
     pairs = [Difference(name, left.get(name), right.get(name)) for name in ids]
     return [pair for pair in pairs if _text(pair.here) != _text(pair.there)]
 
 
-def preference_pair(here: RunRecord, there: RunRecord, action: str, *, chosen_there: bool = False) -> Row:
+def asked_anew(here: Past, there: Past) -> int:
+    """How many calls of `there` are not on record `here`."""
+    known = {(entry.slot, entry.digest) for entry in here.entries()}
+    return sum((e.slot, e.digest) not in known for e in there.entries() if e.requests)
+
+
+def preference_pair(here: Past, there: Past, action: str, *, chosen_there: bool = False) -> Row:
     """A preference pair of what an agent did in two branches of one past.
 
     Raises:
@@ -83,20 +119,21 @@ def preference_pair(here: RunRecord, there: RunRecord, action: str, *, chosen_th
     left, right = _actions(here).get(action), _actions(there).get(action)
     if left is None or right is None:
         raise InputError(f"There is no action {action!r} in both branches.")
-    calls = here.calls.get(left["call"]), there.calls.get(right["call"])
+    calls = here.call(left["call"]), there.call(right["call"])
     if calls[0] is None or calls[1] is None or calls[0].request != calls[1].request:
         raise InputError(f"The two branches have another past before {action!r}; pair the action at which they part.")
     if left["text"] == right["text"]:
         raise InputError(f"{action!r} is the same in both branches.")
     texts = (right["text"], left["text"]) if chosen_there else (left["text"], right["text"])
     chosen, rejected = ([{"role": "assistant", "content": text}] for text in texts)
-    origin = {"action": action, "branches": [str(here.folder), str(there.folder)], "calls": [left["call"]]}
+    origin = {"action": action, "branches": [here.name, there.name], "calls": [left["call"]]}
     own = {"id": f"pair-{action}", "kind": "dpo", "prompt": asked(calls[0])}
     return {**own, "chosen": chosen, "rejected": rejected, "provenance": origin}
 
 
-def _actions(record: RunRecord) -> dict[str, Action]:
-    return {action["id"]: action for scenario in record.scenarios for action in scenario["actions"]}
+def _actions(of: Past) -> dict[str, Action]:
+    """By id; of a run under way also those of which nobody knows yet."""
+    return {moment.action["id"]: moment.action for moment in of.moments if moment.action}
 
 
 def _text(action: Action | None) -> str | None:
@@ -105,8 +142,3 @@ def _text(action: Action | None) -> str | None:
 
 def _when(action: Action) -> tuple[int, str]:
     return action["step"], action["id"]
-
-
-def _copied(source: Path, target: Path) -> None:
-    with closing(sqlite3.connect(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -25,15 +26,19 @@ from matrix_graph.export.formats import VIEWS
 from matrix_graph.filter_config import FilterConfig
 from matrix_graph.filter_runner import filter_rows, refilter
 from matrix_graph.filtering.rows import answers_of, prompt_of
+from matrix_graph.llm.budget import Price, price_of
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.runner import RunResult, arun
 from matrix_graph.society.profiles import load_profiles
+from matrix_graph.workbench.debugger import Debugger
 from matrix_graph.workbench.filtered import FilterProgress, print_filtered
 from matrix_graph.workbench.options import options_of
 from matrix_graph.workbench.progress import RunProgress
-from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.report.page import write_report
+from matrix_graph.workbench.runs import LiveRun
 from matrix_graph.workbench.screen import Screen
+from matrix_graph.workbench.snapshot import record_of
+from matrix_graph.workbench.summary import print_run
 from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
 
@@ -52,6 +57,7 @@ def run(
     config: Annotated[Path | None, typer.Argument(help="YAML file with options; flags come on top of it")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="delete the run in --out first")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="step through the run as it happens")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print the final summary as JSON on standard output")] = False,
     **options: Any,
 ) -> None:
@@ -59,7 +65,10 @@ def run(
     stopped: list[signal.Signals] = []
     try:
         settings = RunConfig.load(config, options)
-        result = asyncio.run(_stoppable(settings, resume, overwrite, stopped))
+        if debug:
+            result = _stepped(settings, resume, overwrite, stopped)
+        else:
+            result = asyncio.run(_stoppable(settings, resume, overwrite, stopped))
     except MatrixError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
@@ -67,7 +76,7 @@ def run(
         raise typer.Exit(128 + (stopped[0] if stopped else signal.SIGINT)) from None
     if as_json:
         sys.stdout.write(json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n")
-    _report(result)
+    print_run(result, err)
     write_report(result.out)
     if not result.complete and not result.summary["ended"].startswith("exhausted"):
         _tell_stopped(result.out)
@@ -158,10 +167,16 @@ def report_page(folder: Annotated[Path, typer.Argument(help="a run's folder")]) 
 
 
 @app.command()
-def debug(folder: Annotated[Path, typer.Argument(help="a run's folder, also of one that was stopped")]) -> None:
-    """Step through a run, see who knew what and why, change the past and compare what comes of it."""
+def debug(folder: Annotated[Path, typer.Argument(help="a run's folder, also of one that is going on")]) -> None:
+    """Step through a run, see who knew what and why, change the past and compare what comes of it.
+
+    Of a run that is going on elsewhere it shows what has happened up to now. To hold a run as it happens, and to
+    change it: matrix-graph run --debug, also with --resume.
+    """
     try:
-        screen = Screen(RunRecord(folder), Console(highlight=False))
+        record = record_of(folder)
+        price = record.summary["config"].get("price")
+        screen = Screen(Debugger(record), folder, Console(highlight=False), _prices(price))
     except MatrixError as error:
         _fail(error, as_json=False)
     screen.loop()
@@ -243,6 +258,25 @@ async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: 
             raise KeyboardInterrupt from None
 
 
+def _stepped(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
+    """The run under the debugger, in this terminal."""
+    with RunProgress(err) as progress:
+        live = LiveRun(config, resume=resume, overwrite=overwrite, listen=progress.listen)
+        debugger = Debugger(live)
+        debugger.agent()
+    debugger.agent(-1)
+    Screen(debugger, config.out, Console(highlight=False), _prices(config.price)).loop()
+    if not debugger.over:
+        stopped.append(signal.SIGINT)
+        debugger.close()
+    result: RunResult = live.result
+    return result
+
+
+def _prices(own: Sequence[float] | None) -> Callable[[str], Price | None]:
+    return (lambda _: Price(*own)) if own else price_of
+
+
 def _fail(error: MatrixError, as_json: bool) -> NoReturn:
     if as_json:
         sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
@@ -265,48 +299,6 @@ def _exit_code(result: RunResult, stopped: list[signal.Signals]) -> int:
     if result.complete:
         return 0
     return 3 if ended.startswith(("exhausted", "paused: the cap")) else 4
-
-
-def _report(result: RunResult) -> None:
-    summary = result.summary
-    counts = summary["counts"]
-    table = Table(show_header=False, box=None)
-    for name in ("agents", "groups", "scenarios", "actions", "messages"):
-        table.add_row(name, str(counts[name]))
-    for name, kept in counts["kept"].items():
-        table.add_row(f"{name} rows kept", f"{kept:,} of {counts['wanted'][name]:,}")
-    table.add_row("from", ", ".join(f"{share:.0%} of the {what}" for what, share in counts["coverage"].items()))
-    for rule, n in counts["rejected"].items():
-        table.add_row("dropped", f"{n} × {rule}")
-    if counts["turns"] > counts["actions"]:
-        table.add_row("acted", f"{counts['actions']:,} of {counts['turns']:,} turns")
-    for reason, n in counts["failed"].items():
-        table.add_row("failed", f"{n} × {reason}")
-    if counts["bad_profiles"]:
-        table.add_row("bad profile rows", str(counts["bad_profiles"]))
-    tokens = summary["tokens"]
-    table.add_row(
-        "used",
-        f"{summary['calls']:,} calls, {tokens['input']:,} + {tokens['output']:,} tokens, {summary['seconds']:.0f} s",
-    )
-    before = summary["estimate"]
-    table.add_row(
-        "estimated",
-        f"{before['calls']:,} calls, {before['tokens']['input']:,} + {before['tokens']['output']:,} tokens "
-        f"(calls {_off(summary['calls'], before['calls'])}, "
-        f"tokens {_off(sum(tokens.values()), sum(before['tokens'].values()))})",
-    )
-    if summary["cost_usd"]:
-        table.add_row("cost", f"{summary['cost_usd']:.4f} USD")
-    table.add_row("ended", summary["ended"])
-    table.add_row("in", str(result.out))
-    table.add_row("as a page", str(result.out / "report.html"))
-    err.print(table)
-
-
-def _off(used: int, estimated: int) -> str:
-    share = (used - estimated) / estimated
-    return f"{abs(share):.0%} {'more' if share > 0 else 'fewer'}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Step through what happened in a run: by agent, step and scenario, forwards and back, with breakpoints.
+"""Step through a run, one that is over or one that is under way: by agent, step and scenario, forwards and back.
 
 debugger = Debugger(RunRecord(Path("runs/demo")))
 debugger.break_on("to", "Ana")
@@ -8,68 +8,117 @@ moment = debugger.run()
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
 
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+
+from matrix_graph.amendments import Amendment, AmendmentKind
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
-from matrix_graph.schema import Action, Delivery, Failure, Message, Persona, Scenario
+from matrix_graph.schema import Delivery, Group, Message, Persona
 from matrix_graph.society.state import STEPS
+from matrix_graph.workbench.branch import Past, live_branch
+from matrix_graph.workbench.changes import Change
+from matrix_graph.workbench.live import Live, Stop, at_every_turn, nowhere
+from matrix_graph.workbench.moments import Moment
 from matrix_graph.workbench.record import RunRecord
+from matrix_graph.workbench.runs import LiveGraph
 
 BreakKind = Literal["agent", "group", "to", "text", "failure"]
 """Stop when an agent acts, a group does, somebody is told of it, a pattern matches it, or something failed."""
 
 
-class Moment(NamedTuple):
-    """One agent's turn: what it did, or why it did nothing."""
-
-    scenario: Scenario
-    agent: str
-    step: int
-    action: Action | None
-    failure: Failure | None
-
-    @property
-    def id(self) -> str:
-        """The action's id, or that of the call that failed."""
-        return self.action["id"] if self.action else str(self.failure and self.failure["who"])
-
-
 class Break(NamedTuple):
-    """A breakpoint."""
+    """A breakpoint; `agent` is the id of whom `what` names."""
 
     kind: BreakKind
     what: str
+    agent: str = ""
 
 
 class Debugger:
     """Stands at one moment of a run, at first before all of them.
 
-    Moments are in the order of rounds and steps; those of one step happened at the same time.
+    Moments of a run that is over are in the order of rounds and steps; those of one step happened at the same time.
+    Those of a run under way are in the order in which they happen: going past the last lets the run go on, in a
+    thread of its own, so that all methods are plain ones, in notebooks too.
+
+    Args:
+        of: A run's record, a `Live` run, or a compiled graph that holds a society.
+        given, context, config: With a graph: what would be `graph.ainvoke(given, config, context=context)`.
+        groups: With a graph: those of its society.
     """
 
-    def __init__(self, record: RunRecord) -> None:
-        self.record = record
+    def __init__(
+        self,
+        of: RunRecord | Live | Pregel[Any, Any, Any, Any],
+        given: Any = None,
+        *,
+        groups: Sequence[Group] = (),
+        context: Context | None = None,
+        config: RunnableConfig | None = None,
+    ) -> None:
+        if isinstance(of, Pregel):
+            if context is None or not groups:
+                raise InputError("With a graph give its context= and the groups= of its society.")
+            of = LiveGraph(of, given, groups=groups, context=context, config=config)
+        self.of: Past = of
         self.breaks: list[Break] = []
-        self.moments = sorted(
-            (moment for scenario in record.scenarios for moment in _moments(scenario)),
-            key=lambda m: (m.scenario["round"], m.step, m.scenario["group"], m.agent),
-        )
+        self._live = of if isinstance(of, Live) else None
         self._at = -1
+
+    def __enter__(self) -> Debugger:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def moments(self) -> Sequence[Moment]:
+        """The turns, so far."""
+        return self.of.moments
 
     @property
     def moment(self) -> Moment | None:
         """Where we stand; None before the first and after the last."""
         return self.moments[self._at] if 0 <= self._at < len(self.moments) else None
 
+    @property
+    def here(self) -> Moment:
+        """Where we stand.
+
+        Raises:
+            InputError: before the first turn or after the last.
+        """
+        if self.moment is None:
+            raise InputError("Go to a turn first: next")
+        return self.moment
+
+    @property
+    def held(self) -> bool:
+        """Whether we stand where a run under way is held, so that what is amended here is its own past."""
+        held = self._live.held if self._live else None
+        return held is not None and self.moment is not None and _place(held) == _place(self.moment)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run is at its end."""
+        return self._live is None or self._live.over
+
     def agent(self, count: int = 1) -> Moment | None:
         """One agent's turn on, or back with a negative count."""
-        self._at = min(len(self.moments), max(-1, self._at + count))
+        wanted = max(-1, self._at + count)
+        while wanted >= len(self.moments) and self._let_go(at_every_turn):
+            continue
+        self._at = min(wanted, len(self.moments))
         return self.moment
 
     def step(self) -> Moment | None:
         """On to the next step of the society."""
-        return self._until(lambda m, here: m.step != here.step)
+        return self._until(lambda m, here: m.step > here.step)
 
     def scenario(self) -> Moment | None:
         """On to the next scenario."""
@@ -77,9 +126,24 @@ class Debugger:
 
     def run(self) -> Moment | None:
         """On to the next moment at which a breakpoint holds, or past the end."""
-        while (moment := self.agent()) and not any(self._hits(point, moment) for point in self.breaks):
-            continue
+        for number in range(self._at + 1, 0 if self.held else len(self.moments)):
+            if any(self._hits(point, self.moments[number]) for point in self.breaks):
+                self._at = number
+                return self.moment
+        moment = self._let_go(self._stops)
+        self._at = len(self.moments) if moment is None else _index(self.moments, moment)
         return self.moment
+
+    def finish(self) -> None:
+        """On to the end, whatever the breakpoints."""
+        while self._let_go(nowhere):
+            continue
+        self._at = len(self.moments)
+
+    def close(self) -> None:
+        """Stop a run under way; what was answered is kept, and a run in a folder can be resumed."""
+        if self._live:
+            self._live.close()
 
     def go(self, name: str) -> Moment:
         """To the moment of an action, or to the first of a scenario.
@@ -91,7 +155,7 @@ class Debugger:
             if name in (moment.id, moment.scenario["id"]):
                 self._at = number
                 return moment
-        raise InputError(f"There is no action or scenario {name!r} in {self.record.folder}.")
+        raise InputError(f"There is no action or scenario {name!r} in {self.of.name}.")
 
     def break_on(self, kind: str, what: str = "") -> Break:
         """Add a breakpoint. Agents and recipients go by id or name, groups by id, texts by regular expression.
@@ -101,30 +165,85 @@ class Debugger:
         """
         if kind not in get_args(BreakKind):
             raise InputError(f"There is no breakpoint {kind!r}; there are {', '.join(get_args(BreakKind))}.")
-        if kind in ("agent", "to") and not self.person(what):
+        person = self.person(what) if kind in ("agent", "to") else None
+        if kind in ("agent", "to") and not person:
             raise InputError(f"Nobody in this run is called {what!r}.")
+        if kind == "group" and what not in (known := [group.id for group in self.of.groups]):
+            raise InputError(f"There is no group {what!r}; there are {', '.join(known)}.")
         if kind == "text":
             try:
                 re.compile(what)
             except re.error as error:
                 raise InputError(f"{what!r} is no regular expression: {error}") from error
-        self.breaks.append(Break(kind, what))  # type: ignore[arg-type]
+        self.breaks.append(Break(kind, what, person.id if person else ""))  # type: ignore[arg-type]
         return self.breaks[-1]
+
+    def change(self, kind: AmendmentKind, text: str, what: str = "") -> Amendment:
+        """An amendment of this turn: what the agent does, or was told, remembers or plans from here on.
+
+        Args:
+            what: The message's id, the memory's `step-number`, or the number of the plan's step.
+
+        Raises:
+            InputError: there is no such thing here, or no text.
+        """
+        moment = self.here
+        person = self.person(moment.agent)
+        known = {
+            "action": [""],
+            "message": [message["id"] for message in self.inbox(moment)],
+            "memory": self.of.memories(moment.agent),
+            "plan": [str(number) for number, _ in enumerate(person.plan if person else (), 1)],
+        }
+        if kind not in known:
+            raise InputError(f"There is no change of {kind!r}; there are {', '.join(known)}.")
+        if what not in known[kind]:
+            raise InputError(f"There is no {kind} {what!r} here; there are {', '.join(known[kind]) or 'none'}.")
+        if not text.strip():
+            raise InputError("A change needs text.")
+        return Amendment(kind, moment.agent, moment.step, text, what)
+
+    def amend(self, change: Amendment) -> Moment | None:
+        """Change the turn at which a run under way is held, and stand at it as it is then taken.
+
+        Raises:
+            InputError: we stand elsewhere; `fork` there.
+        """
+        if self._live is None or not self.held:
+            raise InputError("This turn is past; fork the run here to change it.")
+        self._live.amend(change)
+        return self.moment
+
+    def fork(self, change: Change, out: Path) -> Debugger:
+        """A branch from here with a change in it, in a folder of its own; of a graph, with a journal of its own in
+        the file `out`. Nothing is asked again up to the change.
+
+        Returns:
+            A debugger that stands at the same turn in the branch, which is under way; or at its end, if the change
+            took that turn away.
+        """
+        there = Debugger(live_branch(self.of, change, out))
+        if self.moment and there._live:
+            place = _place(self.moment)
+            there._live.go_on(lambda moment, known: not known and _place(moment) == place)
+            there._at = next((n for n, m in enumerate(there.moments) if _place(m) == place), len(there.moments))
+        return there
 
     def person(self, name: str) -> Persona | None:
         """Who has this id or name."""
-        members = [member for group in self.record.groups for member in group.members]
+        members = [member for group in self.of.groups for member in group.members]
         return next((m for m in members if name in (m.id, m.name)), None)
 
     def inbox(self, moment: Moment) -> list[Message]:
         """What had reached the agent since its last turn in the scenario, as far as it is on record there."""
         before = {a["id"] for a in moment.scenario["actions"] if a["step"] == moment.step - 1}
+        own = {a["id"] for a in moment.scenario["actions"]}
         first = moment.step % STEPS == 0
         return [
             message
             for message in moment.scenario.get("messages", [])
             if message["recipient"] == moment.agent
-            and (_origin(message) in before or (first and _origin(message) not in _own(moment.scenario)))
+            and (_origin(message) in before or (first and _origin(message) not in own))
         ]
 
     def delivery(self, moment: Moment) -> Delivery | None:
@@ -142,39 +261,35 @@ class Debugger:
             continue
         return self.moment
 
+    def _let_go(self, until: Stop) -> Moment | None:
+        try:
+            return self._live.go_on(until) if self._live else None
+        except KeyboardInterrupt:
+            self._at = len(self.moments) - 1
+            raise
+
+    def _stops(self, moment: Moment, *, known: bool) -> bool:
+        return any(self._hits(point, moment) for point in self.breaks if (point.kind == "to") == known)
+
     def _hits(self, point: Break, moment: Moment) -> bool:
         if point.kind == "failure":
             return moment.failure is not None
         if point.kind == "group":
             return moment.scenario["group"] == point.what
-        person = self.person(point.what)
+        if point.kind == "text":
+            return moment.action is not None and bool(re.search(point.what, moment.action["text"]))
         if point.kind == "agent":
-            return person is not None and moment.agent == person.id
-        if moment.action is None:
-            return False
-        if point.kind == "to":
-            return person is not None and person.id in moment.action["recipients"]
-        return bool(re.search(point.what, moment.action["text"]))
+            return moment.agent == point.agent
+        return moment.action is not None and point.agent in moment.action["recipients"]
 
 
-def _moments(scenario: Scenario) -> list[Moment]:
-    acted = [Moment(scenario, a["agent"], a["step"], a, None) for a in scenario["actions"]]
-    failed = [
-        Moment(scenario, f["who"].rpartition("/")[2], _step(f["who"], scenario), None, f)
-        for f in scenario.get("failures", [])
-        if f["stage"] == "act"
-    ]
-    return [*acted, *failed]
+def _place(moment: Moment) -> tuple[str, str, int]:
+    return moment.scenario["id"], moment.agent, moment.step
 
 
-def _step(slot: str, scenario: Scenario) -> int:
-    found = re.search(r"/s(\d+)/", slot)
-    return scenario["round"] * STEPS + (int(found.group(1)) if found else 0)
+def _index(moments: Sequence[Moment], moment: Moment) -> int:
+    return next(number for number, other in enumerate(moments) if _place(other) == _place(moment))
 
 
 def _origin(message: Message) -> str:
     return message["id"].split(">")[0]
-
-
-def _own(scenario: Scenario) -> set[str]:
-    return {action["id"] for action in scenario["actions"]}

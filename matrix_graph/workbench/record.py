@@ -10,7 +10,7 @@ from typing import Any
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.llm.embedder import Embedder
-from matrix_graph.llm.journal import Entry, Journal
+from matrix_graph.llm.journal import Entry, entries_in
 from matrix_graph.llm.models import NONE, embedding_model
 from matrix_graph.llm.settled import finished
 from matrix_graph.memory.episodic import EpisodicMemory
@@ -18,6 +18,7 @@ from matrix_graph.memory.lane import Memory
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.schema import Group, Rejection, Row, Scenario
 from matrix_graph.society import plan
+from matrix_graph.workbench.moments import Moment, moments_of
 
 
 class RunRecord:
@@ -63,14 +64,26 @@ class RunRecord:
     @cached_property
     def calls(self) -> dict[str, Entry]:
         """The model calls by slot."""
+        return {entry.slot: entry for entry in self.entries()}
+
+    @cached_property
+    def moments(self) -> list[Moment]:
+        """The turns in their order."""
+        return moments_of(self.scenarios)
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def entries(self) -> list[Entry]:
+        """All that is in the journal, oldest first."""
         path = self.folder / "journal.sqlite"
-        if not path.is_file():
-            return {}
-        journal = Journal(path)
-        try:
-            return {entry.slot: entry for entry in journal.entries()}
-        finally:
-            journal.close()
+        return entries_in(path) if path.is_file() else []
+
+    def call(self, slot: str) -> Entry | None:
+        """The call at that place."""
+        return self.calls.get(slot)
 
     def memories(self, agent: str) -> dict[str, Memory]:
         """What the agent remembers at the end, by step and number; nothing where the run's store is gone or in use."""

@@ -1,8 +1,7 @@
-"""The debugger on a terminal: a line is a command, and what it shows is text, whatever people and models wrote."""
+"""The debugger on a terminal: a line is a command."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,11 +11,11 @@ from rich.text import Text
 
 from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.export.files import read_json_lines, write_json_lines
-from matrix_graph.llm.journal import Entry
-from matrix_graph.schema import Persona
-from matrix_graph.workbench.branch import diff_runs, fork_run, preference_pair
-from matrix_graph.workbench.debugger import Debugger, Moment
-from matrix_graph.workbench.record import RunRecord, asked
+from matrix_graph.llm.budget import Price, price_of
+from matrix_graph.workbench.branch import asked_anew, diff_runs, preference_pair
+from matrix_graph.workbench.changes import CallEdit, Change
+from matrix_graph.workbench.debugger import Debugger
+from matrix_graph.workbench.look import Look
 from matrix_graph.workbench.trace import printable
 
 HELP = {
@@ -24,6 +23,7 @@ HELP = {
     "step": "the next step of the society",
     "scenario": "the next scenario",
     "continue": "on to the next breakpoint",
+    "finish": "on to the end",
     "back [N]": "back one turn, or N",
     "go ID": "to an action or a scenario",
     "break KIND WHAT": "stop when: agent NAME, group ID, to NAME, text PATTERN, failure",
@@ -31,42 +31,65 @@ HELP = {
     "who [NAME]": "profile, temper, goal and plan of this agent or another",
     "inbox": "what had reached the agent",
     "memories": "what came to its mind, with relevance, recency and importance",
-    "prompt, answer": "the exact call and its answer, tokens and model",
+    "prompt, answer": "the exact call and its answer, model, tokens and cost",
     "why": "who became aware of the action, who was left out, and the modulator's reason",
-    "edit TEXT": "a branch in which the agent did TEXT instead; runs on from there in a folder of its own",
-    "edit-call SLOT TEXT": "the same for any call: a plan, who becomes aware, a summary",
-    "diff": "the actions that differ between this run and the branch",
-    "pair [branch]": "keep this turn of the two as a preference pair: this run's chosen, or the branch's",
-    "quit": "leave",
+    "edit TEXT": "the agent does TEXT instead",
+    "edit-memory ID TEXT": "it remembers TEXT from this turn on; memories lists the ids",
+    "edit-message ID TEXT": "it was told TEXT; inbox lists the ids",
+    "edit-plan N TEXT": "step N of its plan is TEXT from this turn on",
+    "edit-call SLOT TEXT": "any call answers TEXT: who becomes aware, a summary, a persona",
+    "fork EDIT": "any of these edits in a branch, where a run under way would take it over itself",
+    "switch": "over to the branch, and back",
+    "diff": "the actions that differ between the two",
+    "pair [branch]": "keep this turn of the two as a preference pair: the one here chosen, or the branch's",
+    "quit": "leave; a run under way stops and can be resumed",
 }
 
 
 class Screen:
-    """Reads commands and shows moments of one run."""
+    """Reads commands and shows moments of one run, over or under way, and of a branch of it.
 
-    def __init__(self, record: RunRecord, out: Console) -> None:
-        self.debugger = Debugger(record)
-        self.branch: RunRecord | None = None
-        self._record = record
+    Args:
+        folder: Where branches and pairs go.
+        price: US dollars per million tokens of a model, where they are known.
+    """
+
+    def __init__(
+        self, debugger: Debugger, folder: Path, out: Console, price: Callable[[str], Price | None] = price_of
+    ) -> None:
+        self.debugger = debugger
+        self.branch: Debugger | None = None
+        self._folder = folder
         self._out = out
+        self._price = price
+        self._look = Look(debugger, out, price)
+        self._edits: dict[str, Callable[[str], Change]] = {
+            "edit": lambda said: self.debugger.change("action", said),
+            "edit-memory": lambda said: self.debugger.change("memory", *reversed(_parted(said))),
+            "edit-message": lambda said: self.debugger.change("message", *reversed(_parted(said))),
+            "edit-plan": lambda said: self.debugger.change("plan", *reversed(_parted(said))),
+            "edit-call": lambda said: CallEdit(*_parted(said)),
+        }
         self._commands: dict[str, Callable[[str], None]] = {
-            "next": lambda said: self._move(self.debugger.agent(_number(said))),
-            "back": lambda said: self._move(self.debugger.agent(-_number(said))),
-            "step": lambda _: self._move(self.debugger.step()),
-            "scenario": lambda _: self._move(self.debugger.scenario()),
-            "continue": lambda _: self._move(self.debugger.run()),
-            "go": lambda said: self._move(self.debugger.go(said)),
+            "next": lambda said: self._look.turn(self.debugger.agent(_number(said))),
+            "back": lambda said: self._look.turn(self.debugger.agent(-_number(said))),
+            "step": lambda _: self._look.turn(self.debugger.step()),
+            "scenario": lambda _: self._look.turn(self.debugger.scenario()),
+            "continue": lambda _: self._look.turn(self.debugger.run()),
+            "finish": lambda _: self._finish(self.debugger),
+            "go": lambda said: self._look.turn(self.debugger.go(said)),
             "break": self._break,
             "breaks": lambda _: self._breaks(),
             "clear": lambda _: self.debugger.breaks.clear(),
-            "who": self._who,
-            "inbox": lambda _: self._inbox(),
-            "memories": lambda _: self._memories(),
-            "prompt": lambda _: self._prompt(),
-            "answer": lambda _: self._answer(),
-            "why": lambda _: self._why(),
-            "edit": lambda said: self._edit(self._entry().slot, said),
-            "edit-call": lambda said: self._edit(*_parted(said)),
+            "who": self._look.who,
+            "inbox": lambda _: self._look.inbox(),
+            "memories": lambda _: self._look.memories(),
+            "prompt": lambda _: self._look.prompt(),
+            "answer": lambda _: self._look.answer(),
+            "why": lambda _: self._look.why(),
+            **{name: self._editing(name) for name in self._edits},
+            "fork": self._fork,
+            "switch": lambda _: self._switch(),
             "diff": lambda _: self._diff(),
             "pair": self._pair,
             "help": lambda _: self._help(),
@@ -74,19 +97,17 @@ class Screen:
 
     def loop(self) -> None:
         """Until the user leaves."""
-        count = len(self.debugger.moments)
-        self._say(
-            str(self._record.folder),
-            f"{count} turns in {len(self._record.scenarios)} scenarios; help lists what to type",
-        )
+        self._look.say(self.debugger.of.name, "help lists what to type")
         while True:
             try:
                 line = self._out.input("(matrix) ")
             except (EOFError, KeyboardInterrupt):
-                return
+                break
             if line.strip() in ("quit", "q", "exit"):
-                return
+                break
             self.do(line)
+        if self.branch:
+            self.branch.close()
 
     def do(self, line: str) -> None:
         """One command; what cannot be done is told. A command may be cut short, such as n for next."""
@@ -95,116 +116,79 @@ class Screen:
             return
         found = [n for n in self._commands if n == word] or [n for n in self._commands if n.startswith(word)]
         if not found:
-            self._say("no such command", f"{word}; help lists them")
+            self._look.say("no such command", f"{word}; help lists them")
             return
         try:
             self._commands[found[0]](said.strip())
         except MatrixError as error:
-            self._say("!", str(error))
-
-    def _move(self, moment: Moment | None) -> None:
-        if moment is None:
-            self._say("·", "no more turns this way")
-            return
-        place = f"{moment.scenario['id']}, step {moment.step}"
-        name = self._name(moment.agent)
-        if moment.action is None:
-            self._say(f"{name} · {place} · failed", str(moment.failure and moment.failure["reason"]))
-            return
-        why = "reacts" if moment.action["trigger"] == "reaction" else "plan"
-        self._say(f"{name} · {place} · {why} · {moment.id}", moment.action["text"])
+            self._look.say("!", str(error))
+        except KeyboardInterrupt:
+            self._look.say("·", "the run is held at its next turn; next shows it")
 
     def _break(self, said: str) -> None:
         self.debugger.break_on(*_parted(said))
 
     def _breaks(self) -> None:
         for point in self.debugger.breaks:
-            self._say(*point)
+            self._look.say(point.kind, point.what)
 
-    def _who(self, said: str) -> None:
-        name = said or self._here().agent
-        person = self.debugger.person(name)
-        if person is None:
-            raise InputError(f"Nobody in this run is called {name!r}.")
-        self._person(person)
+    def _editing(self, name: str) -> Callable[[str], None]:
+        def edit(said: str) -> None:
+            change = self._edits[name](said)
+            if isinstance(change, CallEdit) or not self.debugger.held:
+                self._branch_off(change)
+            else:
+                self._look.turn(self.debugger.amend(change))
 
-    def _person(self, person: Persona) -> None:
-        for label, text in (
-            (person.name, person.profile.description),
-            ("temper", person.personality),
-            ("wants", person.goal),
-            *((f"plan {number}", step) for number, step in enumerate(person.plan, 1)),
-            *(("posted", post) for post in person.profile.posts),
-        ):
-            self._say(label, text)
+        return edit
 
-    def _inbox(self) -> None:
-        messages = self.debugger.inbox(self._here())
-        for message in messages:
-            self._say(
-                f"{message['sender_name']} · {message['id']}", f"{message['text']}  (because: {message['reason']})"
-            )
-        if not messages:
-            self._say("·", "nothing had reached them")
+    def _fork(self, said: str) -> None:
+        name, text = _parted(said)
+        if name not in self._edits:
+            raise InputError(f"Name an edit: fork {next(iter(self._edits))} TEXT")
+        self._branch_off(self._edits[name](text))
 
-    def _memories(self) -> None:
-        moment = self._here()
-        known = self._record.memories(moment.agent)
-        recalled = moment.action.get("recalled", []) if moment.action else []
-        table = Table("memory", "score", "relevance", "recency", "importance", "text", box=None)
-        for found in recalled:
-            memory = known.get(found["memory"])
-            scores = (f"{found[name]:.2f}" for name in ("score", "relevance", "recency", "importance"))
-            table.add_row(found["memory"], *scores, Text(printable(memory.text if memory else "")))
-        self._out.print(table)
-
-    def _prompt(self) -> None:
-        entry = self._entry()
-        for message in asked(entry):
-            self._say(message["role"], message["content"])
-        self._say("call", f"{entry.slot} · {entry.model} · {entry.input_tokens} + {entry.output_tokens} tokens")
-
-    def _answer(self) -> None:
-        entry = self._entry()
-        self._say(f"{entry.slot} · {entry.finish} · {entry.seconds:.1f} s", entry.answer)
-
-    def _why(self) -> None:
-        delivery = self.debugger.delivery(self._here())
-        if delivery is None:
-            self._say("·", "nothing is on record of who became aware of it")
-            return
-        self._say("told", ", ".join(map(self._name, delivery["recipients"])) or "nobody")
-        self._say("left out", ", ".join(map(self._name, delivery["left_out"])) or "nobody")
-        self._say("because", f"{delivery['reason']}  ({delivery['call']})")
-
-    def _edit(self, slot: str, text: str) -> None:
+    def _branch_off(self, change: Change) -> None:
+        if self.branch:
+            self.branch.close()
         number = 1
-        while (out := Path(f"{self._record.folder}-branch-{number}")).exists():
+        while (out := Path(f"{self._folder}-branch-{number}")).exists():
             number += 1
-        before = self._record.calls.get(slot)
-        result = asyncio.run(fork_run(self._record, slot, text, out))
-        self.branch = RunRecord(out)
-        known = {(entry.slot, entry.digest) for entry in self._record.calls.values()}
-        new = sum((entry.slot, entry.digest) not in known for entry in self.branch.calls.values())
-        self._say("was", before.answer if before else "")
-        self._say(
-            "branch",
-            f"{out}: {result.summary['ended']}; {new} calls made anew, {len(self.branch.calls) - new} from the record",
-        )
+        self.branch = self.debugger.fork(change, out)
+        self._look.say("branch", f"{out}; switch goes over to it, diff compares")
+        Look(self.branch, self._out, self._price).turn(self.branch.moment)
+
+    def _switch(self) -> None:
+        self.debugger, self.branch = self._other(), self.debugger
+        self._look.debugger = self.debugger
+        self._look.say(self.debugger.of.name, "we are here now")
+        if self.debugger.moment:
+            self._look.turn(self.debugger.moment)
+
+    def _finish(self, debugger: Debugger) -> None:
+        with self._out.status(f"{debugger.of.name} goes on to its end; Ctrl-C holds it"):
+            debugger.finish()
+        self._look.say(debugger.of.name, f"is at its end: {len(debugger.moments)} turns")
 
     def _diff(self) -> None:
-        found = diff_runs(self._record, self._branch())
+        other = self._other()
+        if self.debugger.over and not other.over:
+            self._finish(other)
+        found = diff_runs(self.debugger.of, other.of)
         table = Table("action", "here", "in the branch", show_lines=True)
         for difference in found:
             sides = (a["text"] if a else "(nothing)" for a in (difference.here, difference.there))
             table.add_row(difference.id, *(Text(printable(side)) for side in sides))
         self._out.print(table if found else "no action differs")
+        if not (self.debugger.over and other.over):
+            self._look.say("·", "as far as the two have come; finish takes the one we are in to its end")
+        self._look.say("calls", f"{asked_anew(self.debugger.of, other.of)} were made anew in {other.of.name}")
 
     def _pair(self, said: str) -> None:
-        row = preference_pair(self._record, self._branch(), self._here().id, chosen_there=said == "branch")
-        path = self._record.folder / "pairs.jsonl"
+        row = preference_pair(self.debugger.of, self._other().of, self.debugger.here.id, chosen_there=said == "branch")
+        path = self._folder / "pairs.jsonl"
         write_json_lines(path, [*(r for r in read_json_lines(path) if r["id"] != row["id"]), row])
-        self._say("pair", f"{row['id']} in {path}")
+        self._look.say("pair", f"{row['id']} in {path}")
 
     def _help(self) -> None:
         table = Table(show_header=False, box=None)
@@ -212,31 +196,10 @@ class Screen:
             table.add_row(Text(command, "bold"), told)
         self._out.print(table)
 
-    def _here(self) -> Moment:
-        moment = self.debugger.moment
-        if moment is None:
-            raise InputError("Go to a turn first: next")
-        return moment
-
-    def _branch(self) -> RunRecord:
+    def _other(self) -> Debugger:
         if self.branch is None:
-            raise InputError("There is no branch yet: edit TEXT")
+            raise InputError("There is no branch yet: edit TEXT, or fork edit TEXT where the run is held")
         return self.branch
-
-    def _entry(self) -> Entry:
-        moment = self._here()
-        slot = moment.action["call"] if moment.action else moment.id
-        entry = self._record.calls.get(slot)
-        if entry is None:
-            raise InputError(f"The call behind this turn is not on record ({slot or 'an agent of your own'}).")
-        return entry
-
-    def _name(self, agent: str) -> str:
-        person = self.debugger.person(agent)
-        return person.name if person else agent
-
-    def _say(self, label: str, text: str) -> None:
-        self._out.print(Text.assemble((f"{printable(label)}  ", "bold cyan"), printable(text)), soft_wrap=True)
 
 
 def _number(said: str) -> int:

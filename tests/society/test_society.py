@@ -12,7 +12,7 @@ from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
 from matrix_graph.memory.records import Records
 from matrix_graph.schema import Group, Scenario
-from matrix_graph.society.agent import _outcome
+from matrix_graph.society.agent import outcome_of
 from matrix_graph.society.graph import create_society
 from matrix_graph.society.state import STEPS, Turn
 from matrix_graph.testing import FakeChat
@@ -34,7 +34,7 @@ def _turn(text: str, *, observed: bool = False) -> Any:
         turn["observations"] = [
             {"id": "m", "sender": "b", "sender_name": "B", "recipient": "a", "text": "x", "reason": ""}
         ]
-    return _outcome(turn, text, "call")
+    return outcome_of(turn, text, "call")
 
 
 async def test_each_group_closes_a_scenario_every_three_steps() -> None:

@@ -16,6 +16,7 @@ from matrix_graph.export.files import read_json_lines
 from matrix_graph.runner import run
 from matrix_graph.testing import FakeServer
 from matrix_graph.workbench.branch import diff_runs, fork_run, preference_pair
+from matrix_graph.workbench.changes import CallEdit
 from matrix_graph.workbench.debugger import Debugger
 from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.screen import HELP, Screen
@@ -112,7 +113,8 @@ async def test_a_branch_costs_nothing_up_to_the_edit(folder: Path, server: FakeS
     late = next(m for m in Debugger(record).moments if m.scenario["round"] == 1)
     assert late.action
     before = sum(server.requests.values())
-    await fork_run(record, late.action["call"], "I sold the boat to my cousin.", tmp_path / "branch")
+    change = CallEdit(late.action["call"], "I sold the boat to my cousin.")
+    await fork_run(record, change, tmp_path / "branch")
     there = RunRecord(tmp_path / "branch")
     made = sum(server.requests.values()) - before
     known = {(e.slot, e.digest) for e in record.calls.values()}
@@ -134,22 +136,23 @@ async def test_a_branch_costs_nothing_up_to_the_edit(folder: Path, server: FakeS
             with pytest.raises(InputError, match="another past"):
                 preference_pair(record, there, name)
     with pytest.raises(InputError, match="is there already"):
-        await fork_run(record, late.action["call"], "again", tmp_path / "branch")
+        await fork_run(record, change, tmp_path / "branch")
     with pytest.raises(InputError, match="no call at"):
-        await fork_run(record, "nowhere", "again", tmp_path / "other")
+        await fork_run(record, CallEdit("nowhere", "again"), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_path: Path) -> None:
     record = RunRecord(folder)
     person = record.groups[0].members[0]
     reply = {"personality": "stubborn", "life_goal": "to leave the harbour", "plan": ["pack", "sail", "write home"]}
-    await fork_run(record, f"persona/{person.id}#1", json.dumps(reply), tmp_path / "plan")
+    await fork_run(record, CallEdit(f"persona/{person.id}#1", json.dumps(reply)), tmp_path / "plan")
     changed = [m for g in RunRecord(tmp_path / "plan").groups for m in g.members if m.id == person.id]
     assert changed[0].plan == ("pack", "sail", "write home")
     delivery = next(d for d in record.scenarios[0]["deliveries"] if d["scope"] == "within")
     nobody = json.loads(record.calls[delivery["call"]].answer)
     nobody["deliveries"] = [choice | {"recipients": []} for choice in nobody["deliveries"]]
-    await fork_run(record, delivery["call"], json.dumps(nobody), tmp_path / "told")
+    await fork_run(record, CallEdit(delivery["call"], json.dumps(nobody)), tmp_path / "told")
     step = next(s for s in RunRecord(tmp_path / "told").scenarios if s["id"] == record.scenarios[0]["id"])
     same = [d for d in step["deliveries"] if d["call"] == delivery["call"]]
     assert all(d["recipients"] == [] for d in same)
@@ -157,7 +160,7 @@ async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_p
 
 def test_on_a_screen(folder: Path) -> None:
     out = Console(record=True, width=160)
-    screen = Screen(RunRecord(folder), out)
+    screen = Screen(Debugger(RunRecord(folder)), folder, out)
     for line in ("next", "why", "memories", "prompt", "answer", "who", "inbox", "n 2", "back", "breaks", "help", "zzz",
                  "break agent nobody", "go nowhere", "edit", "pair", "", "next x"):  # fmt: skip
         screen.do(line)
@@ -180,7 +183,7 @@ def test_a_session_of_a_whole_process(folder: Path) -> None:
     lines = ["next", 'edit I burn the letter, "all of it".', "diff", "pair branch", "quit"]
     command = [sys.executable, "-m", "matrix_graph.workbench.cli", "debug", str(folder)]
     done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=200, check=True)
-    assert "from the record" in done.stdout
+    assert "were made anew" in done.stdout
     (pair,) = read_json_lines(folder / "pairs.jsonl")
     assert pair["chosen"][0]["content"] == 'I burn the letter, "all of it".'
     assert Path(f"{folder}-branch-1").is_dir()

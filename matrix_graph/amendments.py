@@ -1,0 +1,89 @@
+"""Amendments: what a person put in place of what happened, on record in the journal beside the calls.
+
+An amendment holds from one turn on: what came before is as it was, and costs nothing to live again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from matrix_graph.llm.journal import Entry, Journal, entry_for
+from matrix_graph.schema import Message
+
+AmendmentKind = Literal["action", "message", "memory", "plan"]
+
+PREFIX = "amend/"
+
+
+class Amendment(NamedTuple):
+    """From step `since` on, `text` is what `agent` did, was told, remembers, or plans.
+
+    `what` names the message by its id, the memory by its `step-number`, the step of the plan by its number from 1;
+    an action needs no name.
+    """
+
+    kind: AmendmentKind
+    agent: str
+    since: int
+    text: str
+    what: str = ""
+
+    @property
+    def slot(self) -> str:
+        """Its place in the journal; a later amendment of the same thing from the same turn on takes it over."""
+        return f"{PREFIX}{self.kind}/{self.agent}/{self.what}/{self.since}"
+
+    def entry(self) -> Entry:
+        """The amendment as an entry of the journal, which counts as no call."""
+        of = {"kind": self.kind, "agent": self.agent, "since": self.since, "what": self.what}
+        return replace(entry_for(self.slot, "", of), answer=self.text, finish="edited")
+
+
+class Amendments:
+    """Those of one run; nothing is looked up where there are none."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._own: dict[str, dict[str, Amendment]] = defaultdict(dict)
+        for entry in journal.entries(PREFIX):
+            self._take(Amendment(text=entry.answer, **json.loads(entry.request)))
+
+    def __bool__(self) -> bool:
+        return bool(self._own)
+
+    async def add(self, amendment: Amendment) -> None:
+        """Put it on record; it holds from the next time that a turn it concerns is taken."""
+        await self._journal.record(amendment.entry())
+        self._take(amendment)
+
+    def concern(self, agent: str) -> bool:
+        """Whether anything of this agent was amended."""
+        return agent in self._own
+
+    def of(self, agent: str, kind: AmendmentKind, step: int) -> list[Amendment]:
+        """What holds for the agent at this step, the newest last."""
+        own = self._own.get(agent, {}).values()
+        return sorted((a for a in own if a.kind == kind and a.since <= step), key=lambda a: a.since)
+
+    def action(self, agent: str, step: int) -> str | None:
+        """What the agent did at this step, if that was amended."""
+        return next((a.text for a in self.of(agent, "action", step) if a.since == step), None)
+
+    def plan(self, agent: str, plan: Sequence[str], step: int) -> tuple[str, ...]:
+        """The agent's plan as it stands at this step."""
+        if not self.concern(agent):
+            return tuple(plan)
+        texts = {int(a.what): a.text for a in self.of(agent, "plan", step)}
+        return tuple(texts.get(number, text) for number, text in enumerate(plan, 1))
+
+    def messages(self, messages: Sequence[Message]) -> list[Message]:
+        """The messages as they were heard in the end."""
+        texts = {a.what: a.text for own in self._own.values() for a in own.values() if a.kind == "message"}
+        return [m | {"text": texts.get(m["id"], m["text"])} for m in messages]
+
+    def _take(self, amendment: Amendment) -> None:
+        self._own[amendment.agent][amendment.slot] = amendment

@@ -1,0 +1,100 @@
+"""A turn: what comes to an agent's mind, what a person amended of it, and its taking under somebody's eyes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langgraph.runtime import Runtime
+
+from matrix_graph.amendments import Amendments
+from matrix_graph.context import Context, opened
+from matrix_graph.memory import EpisodicMemory, Query, Recalled
+from matrix_graph.schema import Action, Group, Persona, Recollection
+from matrix_graph.society.agent import Acted, AgentNode, outcome_of
+from matrix_graph.society.messages import remembered
+from matrix_graph.society.state import Outcome, Turn, time_of
+from matrix_graph.society.watch import Taken, watching
+
+RECALLED = 5
+
+
+def query_of(turn: Turn) -> Query:
+    """What an agent's memory is asked for: what it observed, or else what it is about to do."""
+    return Query(turn["agent"], " ".join(m["text"] for m in turn["observations"]) or turn["plan_step"])
+
+
+async def put_in_mind(turns: Sequence[Turn], queries: Sequence[Query], memory: EpisodicMemory, now: int) -> None:
+    """Give each turn what comes to its agent's mind of the time up to step `now`."""
+    for turn, recalled in zip(turns, await memory.recall(queries, k=RECALLED, now=now), strict=True):
+        turn["memories"] = [r.memory.text for r in recalled]
+        turn["recalled"] = [_recollection(r) for r in recalled]
+
+
+def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
+    """`node` as it acts when somebody watches or has amended something; otherwise just `node`."""
+
+    async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
+        res, watch = await opened(runtime.context), watching(runtime.context)
+        if watch is None and not res.amendments:
+            return await node(state, runtime)
+        memory, turn = res.memory(runtime.store), state
+        while True:
+            turn = await _amended(state, turn, persona, res.amendments, memory)
+            (outcome,) = (await node(turn, runtime))["outcomes"]
+            if said := res.amendments.action(persona.id, time_of(turn)):
+                outcome = outcome_of(turn, said, outcome["call"])
+            taken = Taken(group, turn, outcome, action_of(outcome, group, turn["round"], turn["step"]), res, memory)
+            if watch is None or await watch.acted(taken):
+                return Acted(outcomes=[outcome])
+
+    return act
+
+
+def action_of(outcome: Outcome, group: Group, round: int, step: int) -> Action | None:
+    """The action that came of a turn, of which nobody knows yet."""
+    if not outcome["text"]:
+        return None
+    return Action(
+        id=f"{group.id}-r{round}-s{step}-{outcome['agent']}",
+        agent=outcome["agent"],
+        step=time_of({"round": round, "step": step}),
+        text=outcome["text"],
+        trigger=outcome["trigger"],
+        recipients=[],
+        reason="",
+        call=outcome["call"],
+        recalled=outcome.get("recalled", []),
+    )
+
+
+async def _amended(given: Turn, before: Turn, persona: Persona, amendments: Amendments, memory: EpisodicMemory) -> Turn:
+    """The turn as it was `given`, with all that was amended up to its step; `before` is how it was last taken."""
+    agent, step = persona.id, time_of(given)
+    if not amendments.concern(agent):
+        return given
+    plan = dict(zip(persona.plan, amendments.plan(agent, persona.plan, step), strict=True))
+    told = {a.what: a.text for a in amendments.of(agent, "message", step)}
+    heard = [m | {"text": told.get(m["id"], m["text"])} for m in before["observations"]]
+    texts = {a.what: a.text for a in amendments.of(agent, "memory", step)}
+    texts_heard = {remembered(old): remembered(new) for old, new in zip(before["observations"], heard, strict=True)}
+    await memory.remember(
+        [
+            known._replace(text=text)
+            for known in await memory.all(agent, now=step - 1)
+            for text in [texts.get(f"{known.step}-{known.number}") or texts_heard.get(known.text, known.text)]
+            if text != known.text
+        ]
+    )
+    turn: Turn = given | {"plan_step": plan.get(given["plan_step"], given["plan_step"]), "observations": heard}
+    await put_in_mind([turn], [query_of(turn)], memory, step - 1)
+    return turn
+
+
+def _recollection(recalled: Recalled) -> Recollection:
+    return Recollection(
+        memory=f"{recalled.memory.step}-{recalled.memory.number}",
+        score=round(recalled.score, 3),
+        relevance=round(recalled.relevance, 3),
+        recency=round(recalled.recency, 3),
+        importance=round(recalled.importance, 3),
+    )

@@ -1,0 +1,249 @@
+"""A run in a thread of its own, held at every turn, or where one wants to look, until it is let go on.
+
+Nothing of the run is done elsewhere or otherwise: its nodes wait. While a turn is held, the others wait
+behind it; calls that are in flight come back meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from matrix_graph.amendments import Amendment
+from matrix_graph.context import Resources
+from matrix_graph.errors import InputError
+from matrix_graph.llm.journal import Entry, entries_in
+from matrix_graph.llm.settled import finished
+from matrix_graph.memory.episodic import EpisodicMemory
+from matrix_graph.memory.lane import Memory
+from matrix_graph.schema import Failure, Group, Scenario
+from matrix_graph.society.state import time_of
+from matrix_graph.society.watch import Taken, Watch
+from matrix_graph.workbench.moments import Moment
+
+T = TypeVar("T")
+Place = tuple[str, str, int]
+
+
+class Stop(Protocol):
+    """Whether to hold the run at a moment: when the turn was taken, or once it has become `known` to whom."""
+
+    def __call__(self, moment: Moment, *, known: bool) -> bool: ...
+
+
+def at_every_turn(moment: Moment, *, known: bool) -> bool:
+    """Hold the run at each turn as it is taken."""
+    return not known
+
+
+def nowhere(moment: Moment, *, known: bool) -> bool:
+    """Let the run go on to its end."""
+    return False
+
+
+class _Held(NamedTuple):
+    moment: Moment
+    taken: Taken | None
+    stands: asyncio.Future[bool]
+
+
+class Live:
+    """A run under way, which begins when it is first let go on.
+
+    Args:
+        work: Runs it under the watch that it is given.
+        groups: Who is in it, asked for once there are turns.
+        name: What it is called on screens.
+    """
+
+    def __init__(
+        self, work: Callable[[Watch], Coroutine[Any, Any, Any]], groups: Callable[[], Sequence[Group]], name: str
+    ) -> None:
+        self.name = name
+        self.moments: list[Moment] = []
+        self.result: Any = None
+        self._work = work
+        self._groups = groups
+        self._society: tuple[Group, ...] = ()
+        self._scenarios: dict[str, Scenario] = {}
+        self._places: dict[Place, int] = {}
+        self._known: set[str] = set()
+        self._stop: Stop = nowhere
+        self._again: Place | None = None
+        self._arrivals: SimpleQueue[_Held | None] = SimpleQueue()
+        self._held: _Held | None = None
+        self._thread: threading.Thread | None = None
+        self._ready = threading.Event()
+        self.over = False
+        self._error: BaseException | None = None
+        self._res: Resources | None = None
+        self._memory: EpisodicMemory | None = None
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """The society; nobody before there is one."""
+        self._society = self._society or tuple(self._groups())
+        return self._society
+
+    @property
+    def scenarios(self) -> list[Scenario]:
+        """The scenarios as far as they have come."""
+        return list(self._scenarios.values())
+
+    @property
+    def held(self) -> Moment | None:
+        """Where the run is held, if it is."""
+        return self._held.moment if self._held else None
+
+    def go_on(self, until: Stop) -> Moment | None:
+        """Let the run go on until it is held again; None once it has ended.
+
+        Raises:
+            Exception: what the run failed with.
+        """
+        self._stop = until
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._main, name=self.name, daemon=True)
+            self._thread.start()
+        self._release(stands=True)
+        return self._next()
+
+    def amend(self, amendment: Amendment) -> Moment | None:
+        """Amend the turn at which the run is held; it is taken again, and held again.
+
+        Raises:
+            InputError: the run is not held at a turn that was just taken.
+        """
+        if self._held is None or self._held.taken is None:
+            raise InputError("The run is past this turn; what happened before is changed in a branch.")
+        taken = self._held.taken
+        self._within(taken.res.amendments.add(amendment))
+        self._release(stands=False)
+        return self._next()
+
+    def entries(self, slot: str = "") -> list[Entry]:
+        """The calls so far, of the slots that begin so."""
+        if self._res is None:
+            return []
+        path = self._res.journal.path
+        return entries_in(Path(path), slot) if path else self._res.journal.entries(slot)
+
+    def call(self, slot: str) -> Entry | None:
+        """The call at that place, the last one if it was made again."""
+        return next((entry for entry in reversed(self.entries(slot)) if entry.slot == slot), None)
+
+    def memories(self, agent: str) -> dict[str, Memory]:
+        """What the agent remembers now, by step and number."""
+        if self._memory is None:
+            return {}
+        return {f"{m.step}-{m.number}": m for m in self._within(self._memory.all(agent))}
+
+    def close(self) -> None:
+        """Stop the run; what was answered is kept."""
+        if self._thread and self._thread.is_alive():
+            self._ready.wait()
+            self._loop.call_soon_threadsafe(self._task.cancel)
+            self._thread.join()
+        self._held, self.over = None, True
+
+    async def acted(self, taken: Taken) -> bool:
+        """See `Watch`."""
+        self._res, self._memory = taken.res, taken.memory
+        name = f"{taken.group.id}-r{taken.turn['round']}"
+        place = (name, taken.turn["agent"], time_of(taken.turn))
+        async with self._gate:
+            await self._gate.wait_for(lambda: self._again in (None, place))
+            moment = self._note(place, taken)
+            stands = True
+            if self._again == place or self._stop(moment, known=False):
+                stands = await self._hold(moment, taken)
+                self._again = None if stands else place
+                self._gate.notify_all()
+            return stands
+
+    async def told(self, scenario: Scenario) -> None:
+        """See `Watch`."""
+        async with self._gate:
+            await self._gate.wait_for(lambda: self._again is None)
+            self._scenarios[scenario["id"]] = scenario
+            for number in [n for (name, _, _), n in self._places.items() if name == scenario["id"]]:
+                self.moments[number] = self.moments[number]._replace(scenario=scenario)
+            for action in scenario["actions"]:
+                place = (scenario["id"], action["agent"], action["step"])
+                if action["id"] in self._known or place not in self._places:
+                    continue
+                self._known.add(action["id"])
+                moment = self.moments[self._places[place]]._replace(action=action)
+                self.moments[self._places[place]] = moment
+                if self._stop(moment, known=True):
+                    await self._hold(moment, None)
+
+    def _note(self, place: Place, taken: Taken) -> Moment:
+        outcome = taken.outcome
+        why = Failure(stage="act", who=outcome["call"] or outcome["agent"], reason=outcome["reason"])
+        begun = Scenario(
+            id=place[0], group=taken.group.id, round=taken.turn["round"], agents=[], actions=[], summary=""
+        )
+        scenario = self._scenarios.setdefault(place[0], begun)
+        moment = Moment(scenario, place[1], place[2], taken.action, None if taken.action else why)
+        if place in self._places:
+            self.moments[self._places[place]] = moment
+        else:
+            self._places[place] = len(self.moments)
+            self.moments.append(moment)
+        return moment
+
+    async def _hold(self, moment: Moment, taken: Taken | None) -> bool:
+        stands = self._loop.create_future()
+        self._arrivals.put(_Held(moment, taken, stands))
+        return bool(await stands)
+
+    def _release(self, *, stands: bool) -> None:
+        if self._held:
+            held, self._held = self._held, None
+            self._loop.call_soon_threadsafe(held.stands.set_result, stands)
+
+    def _next(self) -> Moment | None:
+        if self.over:
+            return None
+        try:
+            self._held = self._arrivals.get()
+        except KeyboardInterrupt:
+            self._stop = at_every_turn
+            raise
+        if self._held is None:
+            self.over = True
+            if self._error:
+                raise self._error
+        return self.held
+
+    def _within(self, work: Awaitable[T]) -> T:
+        """Do something in the run's event loop; in one of its own once the run has ended."""
+
+        async def done() -> T:
+            return await work
+
+        if self._thread and not self.over:
+            return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+        return finished(done())
+
+    def _main(self) -> None:
+        try:
+            self.result = asyncio.run(self._run())
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:  # noqa: BLE001 (who steps through the run gets it)
+            self._error = error
+        self._arrivals.put(None)
+
+    async def _run(self) -> Any:
+        self._loop, self._gate = asyncio.get_running_loop(), asyncio.Condition()
+        task = asyncio.current_task()
+        assert task
+        self._task = task
+        self._ready.set()
+        return await self._work(self)

@@ -1,0 +1,77 @@
+"""What one can step through as it happens: a run in a folder, and a compiled graph with a society in it."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel import Pregel
+
+from matrix_graph.config import RunConfig
+from matrix_graph.context import Context
+from matrix_graph.errors import InputError
+from matrix_graph.runner import Listener, RunResult, arun
+from matrix_graph.schema import Group
+from matrix_graph.society.watch import Watch, watch_over
+from matrix_graph.workbench.changes import Change, put_into
+from matrix_graph.workbench.live import Live
+from matrix_graph.workbench.record import RunRecord
+
+
+class LiveRun(Live):
+    """A run that lives in a folder, as `arun` makes it.
+
+    Args:
+        config, resume, overwrite, listen: As for `arun`.
+    """
+
+    def __init__(
+        self, config: RunConfig, *, resume: bool = False, overwrite: bool = False, listen: Listener | None = None
+    ) -> None:
+        def work(by: Watch) -> Coroutine[Any, Any, RunResult]:
+            return arun(config, resume=resume, overwrite=overwrite, listen=listen, watch=by)
+
+        self.folder = config.out
+        super().__init__(work, lambda: RunRecord(config.out).groups, str(config.out))
+
+
+class LiveGraph(Live):
+    """A compiled graph with a society in it, the graph of a society itself or any that holds one.
+
+    Args:
+        graph, given, config: What would be `graph.ainvoke(given, config, context=context)`.
+        groups: Those of the society.
+    """
+
+    def __init__(
+        self,
+        graph: Pregel[Any, Any, Any, Any],
+        given: Any,
+        *,
+        groups: Sequence[Group],
+        context: Context,
+        config: RunnableConfig | None = None,
+    ) -> None:
+        async def work(by: Watch) -> Any:
+            watch_over(context, by)
+            return await graph.ainvoke(given, config, context=context)
+
+        super().__init__(work, lambda: groups, context.run)
+        self._graph, self._given, self._context, self._config = graph, given, context, config or {}
+
+    def branch(self, change: Change, out: Path) -> LiveGraph:
+        """Another life of the same graph, with a change: under a name of its own in its store, from a copy of the
+        journal at `out`, so that nothing is asked again up to the change."""
+        if self._res is None:
+            raise InputError("The run has not begun; there is no past to branch from.")
+        self._res.journal.copy_to(out)
+        put_into(out, change)
+        context = replace(self._context, journal=out, run=f"{self._context.run}-{out.stem}")
+        own = self._config.get("configurable", {})
+        if "thread_id" in own:
+            own = own | {"thread_id": f"{own['thread_id']}-{out.stem}"}
+        config: RunnableConfig = self._config | {"configurable": own}
+        return LiveGraph(self._graph, self._given, groups=self.groups, context=context, config=config)
