@@ -20,6 +20,7 @@ test-slow: .venv/slow
 bench: .venv/dev
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.society
+	$(BIN)/python -m tests.bench.debugger
 	$(BIN)/python -m tests.bench.rows
 	$(BIN)/python -m tests.bench.filtering
 	$(BIN)/python -m tests.bench.learning

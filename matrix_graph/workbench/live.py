@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from queue import SimpleQueue
@@ -70,7 +71,7 @@ class Live:
         self._groups = groups
         self._society: tuple[Group, ...] = ()
         self._scenarios: dict[str, Scenario] = {}
-        self._places: dict[Place, int] = {}
+        self._numbers: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
         self._known: set[str] = set()
         self._stop: Stop = nowhere
         self._again: Place | None = None
@@ -170,17 +171,14 @@ class Live:
         async with self._gate:
             await self._gate.wait_for(lambda: self._again is None)
             self._scenarios[scenario["id"]] = scenario
-            for number in [n for (name, _, _), n in self._places.items() if name == scenario["id"]]:
-                self.moments[number] = self.moments[number]._replace(scenario=scenario)
-            for action in scenario["actions"]:
-                place = (scenario["id"], action["agent"], action["step"])
-                if action["id"] in self._known or place not in self._places:
-                    continue
-                self._known.add(action["id"])
-                moment = self.moments[self._places[place]]._replace(action=action)
-                self.moments[self._places[place]] = moment
-                if self._stop(moment, known=True):
-                    await self._hold(moment, None)
+            actions = {(action["agent"], action["step"]): action for action in scenario["actions"]}
+            for turn, number in self._numbers[scenario["id"]].items():
+                moment = self.moments[number]._replace(scenario=scenario, action=actions.get(turn))
+                self.moments[number] = moment
+                if moment.id not in self._known and moment.action:
+                    self._known.add(moment.id)
+                    if self._stop(moment, known=True):
+                        await self._hold(moment, None)
 
     def _note(self, place: Place, taken: Taken) -> Moment:
         outcome = taken.outcome
@@ -190,11 +188,11 @@ class Live:
         )
         scenario = self._scenarios.setdefault(place[0], begun)
         moment = Moment(scenario, place[1], place[2], taken.action, None if taken.action else why)
-        if place in self._places:
-            self.moments[self._places[place]] = moment
-        else:
-            self._places[place] = len(self.moments)
+        number = self._numbers[place[0]].setdefault(place[1:], len(self.moments))
+        if number == len(self.moments):
             self.moments.append(moment)
+        else:
+            self.moments[number] = moment
         return moment
 
     async def _hold(self, moment: Moment, taken: Taken | None) -> bool:

@@ -39,7 +39,7 @@ Figures = dict[str, float]
 
 async def _society(url: str, agents: int, rounds: int) -> Figures:
     """`rounds` scenarios of every group, timed from the first of them on."""
-    groups = _people(agents)
+    groups = people(agents)
     with tempfile.TemporaryDirectory() as folder:
         context = Context(
             model="openai:fake",
@@ -77,7 +77,8 @@ async def _society(url: str, agents: int, rounds: int) -> Figures:
     }
 
 
-def _people(agents: int) -> tuple[Group, ...]:
+def people(agents: int) -> tuple[Group, ...]:
+    """So many in groups of five, with plans that last."""
     profiles = sample_profiles(load_profiles()[0], agents, seed=0)
     people = [
         Persona(p, "warm and blunt", "to be known for my work", tuple(f"{p.name}, step {n}" for n in range(40)))
