@@ -97,9 +97,12 @@ def copy_run(folder: Path, out: Path, **more: object) -> None:
 
 
 def diff_runs(here: Past, there: Past) -> list[Difference]:
-    """The actions that are not the same in both, in the order of the run."""
+    """The actions that are not the same in both, in the order of the run, as far as both have come."""
     left, right = _actions(here), _actions(there)
-    ids = sorted(left.keys() | right.keys(), key=lambda name: _when(left.get(name) or right[name]))
+    known = left.keys() | right.keys()
+    for past, own in ((here, left), (there, right)):
+        known &= known if past.over else own.keys()
+    ids = sorted(known, key=lambda name: _when(left.get(name) or right[name]))
     pairs = [Difference(name, left.get(name), right.get(name)) for name in ids]
     return [pair for pair in pairs if _text(pair.here) != _text(pair.there)]
 

@@ -99,14 +99,18 @@ class Debugger:
 
     @property
     def held(self) -> bool:
-        """Whether we stand where a run under way is held, so that what is amended here is its own past."""
+        """Whether we stand at a turn that was just taken in a run under way, so that it can be amended."""
+        return self._at_hold and self._live is not None and self._live.amendable
+
+    @property
+    def _at_hold(self) -> bool:
         held = self._live.held if self._live else None
         return held is not None and self.moment is not None and _place(held) == _place(self.moment)
 
     @property
     def over(self) -> bool:
         """Whether the run is at its end."""
-        return self._live is None or self._live.over
+        return self.of.over
 
     def agent(self, count: int = 1) -> Moment | None:
         """One agent's turn on, or back with a negative count."""
@@ -126,7 +130,7 @@ class Debugger:
 
     def run(self) -> Moment | None:
         """On to the next moment at which a breakpoint holds, or past the end."""
-        for number in range(self._at + 1, 0 if self.held else len(self.moments)):
+        for number in range(self._at + 1, 0 if self._at_hold else len(self.moments)):
             if any(self._hits(point, self.moments[number]) for point in self.breaks):
                 self._at = number
                 return self.moment

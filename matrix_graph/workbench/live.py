@@ -100,6 +100,11 @@ class Live:
         """Where the run is held, if it is."""
         return self._held.moment if self._held else None
 
+    @property
+    def amendable(self) -> bool:
+        """Whether the turn at which it is held was just taken, so that it can be amended."""
+        return self._held is not None and self._held.taken is not None
+
     def go_on(self, until: Stop) -> Moment | None:
         """Let the run go on until it is held again; None once it has ended.
 

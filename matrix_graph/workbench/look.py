@@ -31,7 +31,8 @@ class Look:
 
     def say(self, label: str, text: str) -> None:
         """A line with its label."""
-        self._out.print(Text.assemble((f"{printable(label)}  ", "bold cyan"), printable(text)), soft_wrap=True)
+        line = Text.assemble((f"{printable(label)}  ", "bold cyan"), printable(text))
+        self._out.print(line, soft_wrap=not self._out.is_terminal)
 
     def turn(self, moment: Moment | None) -> None:
         """Who acted where, and what they did."""

@@ -72,6 +72,11 @@ class RunRecord:
         return moments_of(self.scenarios)
 
     @property
+    def over(self) -> bool:
+        """Whether it goes no further, which a record does not."""
+        return True
+
+    @property
     def name(self) -> str:
         """The folder."""
         return str(self.folder)

@@ -59,6 +59,7 @@ class Screen:
     ) -> None:
         self.debugger = debugger
         self.branch: Debugger | None = None
+        self._branches: list[Debugger] = []
         self._folder = folder
         self._out = out
         self._price = price
@@ -106,8 +107,8 @@ class Screen:
             if line.strip() in ("quit", "q", "exit"):
                 break
             self.do(line)
-        if self.branch:
-            self.branch.close()
+        for branch in self._branches:
+            branch.close()
 
     def do(self, line: str) -> None:
         """One command; what cannot be done is told. A command may be cut short, such as n for next."""
@@ -139,6 +140,7 @@ class Screen:
                 self._branch_off(change)
             else:
                 self._look.turn(self.debugger.amend(change))
+                self._look.say("·", "the run itself goes on with that; fork EDIT would have kept the two apart")
 
         return edit
 
@@ -149,12 +151,11 @@ class Screen:
         self._branch_off(self._edits[name](text))
 
     def _branch_off(self, change: Change) -> None:
-        if self.branch:
-            self.branch.close()
         number = 1
         while (out := Path(f"{self._folder}-branch-{number}")).exists():
             number += 1
         self.branch = self.debugger.fork(change, out)
+        self._branches.append(self.branch)
         self._look.say("branch", f"{out}; switch goes over to it, diff compares")
         Look(self.branch, self._out, self._price).turn(self.branch.moment)
 
