@@ -22,7 +22,7 @@ from matrix_graph.filtering.step import Drop
 from matrix_graph.schema import Rejection, Row
 
 SUMMARY, ROWS, LEDGER = "filter.json", "rows.jsonl", "ledger.jsonl"
-_WRITTEN = ("dataset", "controls", "rejected.jsonl", "funnel.svg", "README.md")
+_WRITTEN = ("dataset", "controls", "rejected.jsonl", "funnel.svg", "README.md", "report.html")
 
 
 @dataclass(frozen=True)

@@ -157,7 +157,7 @@ def trace(
 
 
 @app.command(name="report")
-def report_page(folder: Annotated[Path, typer.Argument(help="a run's folder")]) -> None:
+def report_page(folder: Annotated[Path, typer.Argument(help="the folder of a run, or of a filter run")]) -> None:
     """Write the run as one page, FOLDER/report.html, to open in a browser."""
     try:
         path = write_report(folder)
@@ -221,6 +221,7 @@ def filter_file(
     except KeyboardInterrupt:
         err.print(f"Stopped. Go on with the same command and --resume; {settings.out} keeps what was answered.")
         raise typer.Exit(128 + signal.SIGINT) from None
+    write_report(result.out)
     print_filtered(result, err)
 
 
@@ -236,6 +237,7 @@ def refilter_folder(
         result = asyncio.run(refilter(folder, rules))
     except MatrixError as error:
         _fail(error, as_json=False)
+    write_report(result.out)
     print_filtered(result, err)
 
 

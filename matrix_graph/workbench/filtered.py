@@ -61,6 +61,7 @@ def print_filtered(result: FilterResult, out: Console) -> None:
         markup=False,
         soft_wrap=True,
     )
+    out.print(f"As a page: {result.out / 'report.html'}", markup=False, soft_wrap=True)
 
 
 def _print_effects(summary: dict[str, Any], out: Console) -> None:

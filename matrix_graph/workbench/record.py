@@ -1,4 +1,4 @@
-"""A run's folder, read: nothing in it is changed and no model is asked."""
+"""The folder of a run, or of a filter run, read: nothing in it is changed and no model is asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
+from matrix_graph.filter_folder import SUMMARY
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Entry, entries_in
 from matrix_graph.llm.models import NONE, embedding_model
@@ -54,7 +55,7 @@ class RunRecord:
     @cached_property
     def rows(self) -> dict[str, list[Row]]:
         """The kept rows by file."""
-        return {path.stem: read_json_lines(path) for path in sorted((self.folder / "dataset").glob("*.jsonl"))}
+        return _rows_in(self.folder)
 
     @cached_property
     def rejections(self) -> list[Rejection]:
@@ -108,6 +109,39 @@ class RunRecord:
             return {f"{m.step}-{m.number}": m for m in finished(memory.all(agent))}
         finally:
             store.close()
+
+
+class FilterRecord:
+    """What a filter run left in `folder`.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / SUMMARY).is_file():
+            raise InputError(f"{folder} holds no filter run; make one with: matrix-graph filter ROWS --out {folder}")
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of filter.json."""
+        found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text("utf-8"))
+        return found
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """The kept rows by file."""
+        return _rows_in(self.folder)
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """The dropped rows."""
+        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
+
+
+def _rows_in(folder: Path) -> dict[str, list[Row]]:
+    return {path.stem: read_json_lines(path) for path in sorted((folder / "dataset").glob("*.jsonl"))}
 
 
 def asked(entry: Entry) -> list[dict[str, str]]:

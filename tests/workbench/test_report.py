@@ -13,9 +13,13 @@ import pytest
 
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
+from matrix_graph.export.files import write_json_lines
+from matrix_graph.filter_config import FilterConfig
+from matrix_graph.filter_runner import filter_rows
 from matrix_graph.runner import run
 from matrix_graph.testing import FakeServer
 from matrix_graph.workbench.report.page import write_report
+from tests.helpers import sft
 
 HOSTILE = (
     "<script>document.title='hacked'</script>",
@@ -108,6 +112,28 @@ def test_a_browser_runs_our_script_and_no_other(folder: Path, tmp_path: Path) ->
         [*command, page.split("#")[0] + target], capture_output=True, text=True, timeout=120, check=True
     )
     assert f'id="{target[1:]}" open' in opened.stdout, "our own script opens what a link leads to"
+
+
+async def test_a_filter_run_is_a_page_too(tmp_path: Path) -> None:
+    rows = [
+        sft(f"r{n}", f"How do I mend {HOSTILE[n % 7]} before the storm number {n}?", f"Take {HOSTILE[0]} and go on.")
+        | {"category": HOSTILE[n % 2]}
+        for n in range(40)
+    ]
+    rows += [sft(f"cut{n}", f"What does {HOSTILE[1]} cost in the year {n}?", "I think that it") for n in range(9)]
+    write_json_lines(tmp_path / "rows.jsonl", rows)
+    result = await filter_rows(tmp_path / "rows.jsonl", FilterConfig(out=tmp_path / "out"))
+    page = Seen()
+    page.feed(write_report(result.out).read_text("utf-8"))
+    rules = Counter(rejection["rule"] for rejection in result.rejections)
+    assert rules["answer breaks off"] == 9
+    assert all(f"{rule} dropped {count}" in page.text for rule, count in rules.items())
+    assert all(str(row["messages"][0]["content"]) in page.text for row in result.kept)
+    assert all(effect["measure"] in page.text for effect in result.summary["effects"])
+    assert page.tags["script"] == 1
+    assert page.tags["img"] == page.tags["iframe"] == 0
+    assert not any(name.startswith("on") for name in page.attributes)
+    assert len(page.ids) == len(set(page.ids))
 
 
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:

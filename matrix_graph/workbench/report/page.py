@@ -4,38 +4,62 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from matrix_graph.export.files import write_text
-from matrix_graph.workbench.record import RunRecord
-from matrix_graph.workbench.report import rows, society
+from matrix_graph.filter_folder import SUMMARY
+from matrix_graph.workbench.record import FilterRecord, RunRecord
+from matrix_graph.workbench.report import controls, rows, society
 from matrix_graph.workbench.report.html import Html, anchor, joined, tag
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html into the folder of a run.
+    """Write report.html into the folder of a run, or of a filter run.
 
     Raises:
-        InputError: there is no run.
+        InputError: there is none.
     """
     path = folder / "report.html"
-    write_text(path, render(RunRecord(folder)))
+    filtered = (folder / SUMMARY).is_file() and not (folder / "run.json").is_file()
+    write_text(path, render_filtered(FilterRecord(folder)) if filtered else render(RunRecord(folder)))
     return path
 
 
 def render(record: RunRecord) -> str:
-    """The page as text."""
+    """A run as a page."""
     parts = {
         "Society": society.society_map(record),
         "Timeline": society.timeline(record),
         "Rows: kept and dropped": rows.kept_and_dropped(record),
-        "What the rows are like": rows.distributions(record),
+        "What the rows are like": rows.distributions([row for own in record.rows.values() for row in own]),
         "Rows": rows.one_by_one(record),
         "Scenarios": society.scenarios(record),
         "People": society.agents(record),
         "Cost": rows.cost(record),
     }
+    return _page(f"{record.folder.name}: a society and its rows", _header(record), parts)
+
+
+def render_filtered(record: FilterRecord) -> str:
+    """A filter run as a page."""
+    kept = [row for own in record.rows.values() for row in own]
+    parts = {
+        "Kept and dropped": joined(
+            [rows.picture(record.summary["given"], record.summary["funnel"]), rows.dropped(record.rejections)]
+        ),
+        "Against rows drawn at random": controls.compared(record),
+        "What the kept rows are like": rows.distributions(kept),
+        "What the dropped rows are like": rows.distributions([rejection["row"] for rejection in record.rejections]),
+        "Rows": rows.one_by_one(record),
+    }
+    told = f"{record.summary['kept']:,} of {record.summary['given']:,} rows kept."
+    header = tag("header", tag("h1", record.folder.name), tag("p", told))
+    return _page(f"{record.folder.name}: filtered rows", header, parts)
+
+
+def _page(title: str, header: Html, parts: Mapping[str, Html]) -> str:
     menu = tag("nav", *(tag("a", name, href=f"#{anchor('part', name)}") for name in parts))
     body = [tag("section", tag("h2", name), part, id=anchor("part", name)) for name, part in parts.items()]
     style, script = _own("report.css"), _own("report.js")
@@ -43,11 +67,11 @@ def render(record: RunRecord) -> str:
         [
             Html('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
             Html(f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">'),
-            tag("title", f"{record.folder.name}: a society and its rows"),
+            tag("title", title),
             tag("style", Html(style)),
         ]
     )
-    inside = joined([_header(record), menu, tag("main", *body), tag("script", Html(script))])
+    inside = joined([header, menu, tag("main", *body), tag("script", Html(script))])
     return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{inside}</body></html>\n'
 
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from matrix_graph.filtering.funnel import funnel_svg
 from matrix_graph.filtering.rows import answer_of, answers_of, prompt_of, words_in
 from matrix_graph.llm.journal import Entry
-from matrix_graph.schema import Row
-from matrix_graph.workbench.record import RunRecord, asked
+from matrix_graph.schema import Rejection, Row
+from matrix_graph.workbench.record import FilterRecord, RunRecord, asked
 from matrix_graph.workbench.report.charts import bars, histogram
 from matrix_graph.workbench.report.html import Html, anchor, fold, joined, link, table, tag
 
 MOST = 400
 """Rows that are shown one by one; all of them are in dataset/."""
+
+FEW = 8
+"""Rows that are shown of what a rule dropped; all of them are in rejected.jsonl."""
 
 
 def kept_and_dropped(record: RunRecord) -> Html:
@@ -25,12 +29,37 @@ def kept_and_dropped(record: RunRecord) -> Html:
     for rule, count in rules.most_common():
         left -= count
         stages.append({"step": rule, "left": left, "dropped": count, "rules": {}})
+    return joined([picture(given, stages), dropped(record.rejections)])
+
+
+def picture(given: int, stages: Sequence[dict[str, Any]]) -> Html:
+    """The funnel."""
     return tag("div", Html(funnel_svg(given, stages)), class_="wide funnel")
 
 
-def distributions(record: RunRecord) -> Html:
-    """What the kept rows are like."""
-    rows = [row for own in record.rows.values() for row in own]
+def dropped(rejections: Sequence[Rejection]) -> Html:
+    """Some of what each rule dropped, with what it saw."""
+    by_rule: dict[str, list[Rejection]] = defaultdict(list)
+    for rejection in rejections:
+        by_rule[rejection["rule"]].append(rejection)
+    return joined(
+        fold(
+            joined(
+                [tag("b", rule), f" dropped {len(own):,}" + (f", of which {FEW} are shown" if len(own) > FEW else "")]
+            ),
+            *(_rejected(rejection) for rejection in own[:FEW]),
+        )
+        for rule, own in sorted(by_rule.items(), key=lambda item: -len(item[1]))
+    )
+
+
+def _rejected(rejection: Rejection) -> Html:
+    why = f"{rejection['id']}: {rejection['value']} (threshold {rejection['threshold']})"
+    return tag("div", tag("p", tag("b", why)), *_talk(rejection["row"]))
+
+
+def distributions(rows: Sequence[Row]) -> Html:
+    """What rows are like."""
     pictures = {
         "Task category": _counted(rows, "category"),
         "Complexity": _counted(rows, "complexity"),
@@ -45,11 +74,11 @@ def distributions(record: RunRecord) -> Html:
     return tag("div", *shown, class_="figures")
 
 
-def one_by_one(record: RunRecord) -> Html:
-    """Each row with its person, scenario and calls."""
+def one_by_one(record: RunRecord | FilterRecord) -> Html:
+    """Each row; those of a run with their person, scenario and calls."""
     parts: list[Html] = []
     for rows in record.rows.values():
-        parts += [row(record, own) for own in rows[: MOST - len(parts)]]
+        parts += [row(record, own) if isinstance(record, RunRecord) else bare(own) for own in rows[: MOST - len(parts)]]
     total = sum(map(len, record.rows.values()))
     if total > len(parts):
         parts.append(tag("p", f"… and {total - len(parts):,} more, in dataset/.", class_="hint"))
@@ -96,6 +125,12 @@ def row(record: RunRecord, row: Row, *, open: bool = False) -> Html:
     came = [tag("h4", "comes from"), tag("p", *places, ": ", actions), *calls]
     title = joined([tag("b", row["id"]), " ", prompt_of(row)[:140]])
     return fold(title, *said, *came, id=anchor("row", str(row["id"])), open=open)
+
+
+def bare(row: Row) -> Html:
+    """One row by itself."""
+    title = joined([tag("b", str(row["id"])), " ", prompt_of(row)[:140]])
+    return fold(title, *_talk(row), id=anchor("row", str(row["id"])))
 
 
 def _talk(row: Row) -> list[Html]:
