@@ -49,7 +49,7 @@ from matrix_graph.society import plan
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import write_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
-from matrix_graph.society.watch import Watch, watch_over
+from matrix_graph.society.watch import Watch, watched
 from matrix_graph.tally import tally
 
 OFFLINE = "paused: there is no more on record, and no model is asked offline"
@@ -109,9 +109,8 @@ async def arun(
     """
     with tuned_process():
         session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
-        if watch:
-            watch_over(session.context, watch)
-        return await session.go()
+        with watched(session.context, watch):
+            return await session.go()
 
 
 @dataclass

@@ -37,15 +37,20 @@ def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
         res, watch = await opened(runtime.context), watching(runtime.context)
         if watch is None and not res.amendments:
             return await node(state, runtime)
-        memory, turn = res.memory(runtime.store), state
-        while True:
-            turn = await _amended(state, turn, persona, res.amendments, memory)
+        memory = res.memory(runtime.store)
+
+        async def take(before: Turn) -> Taken:
+            turn = await _amended(state, before, persona, res.amendments, memory)
             (outcome,) = (await node(turn, runtime))["outcomes"]
             if said := res.amendments.action(persona.id, time_of(turn)):
                 outcome = outcome_of(turn, said, outcome["call"])
-            taken = Taken(group, turn, outcome, action_of(outcome, group, turn["round"], turn["step"]), res, memory)
-            if watch is None or await watch.acted(taken):
-                return Acted(outcomes=[outcome])
+            action = action_of(outcome, group, turn["round"], turn["step"])
+            return Taken(group, turn, outcome, action, res, memory, lambda: take(turn))
+
+        taken = await take(state)
+        if watch:
+            taken = await watch.acted(taken)
+        return Acted(outcomes=[taken.outcome])
 
     return act
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from matrix_graph.context import Context, Resources
+from matrix_graph.errors import InputError
 from matrix_graph.memory import EpisodicMemory
 from matrix_graph.schema import Action, Group, Scenario
 from matrix_graph.society.state import Outcome, Turn
 
 
 class Taken(NamedTuple):
-    """A turn that was just taken, before anybody becomes aware of it; `action` is None where it failed."""
+    """A turn that was just taken, before anybody becomes aware of it; `action` is None where it failed.
+
+    `again` takes it once more, with what was amended meanwhile.
+    """
 
     group: Group
     turn: Turn
@@ -20,13 +26,14 @@ class Taken(NamedTuple):
     action: Action | None
     res: Resources
     memory: EpisodicMemory
+    again: Callable[[], Awaitable[Taken]]
 
 
 class Watch(Protocol):
     """Is awaited by the society's nodes, in their event loop."""
 
-    async def acted(self, taken: Taken) -> bool:
-        """Whether the turn stands. If not it is taken again, with what was amended meanwhile."""
+    async def acted(self, taken: Taken) -> Taken:
+        """The turn as it stands."""
         ...
 
     async def told(self, scenario: Scenario) -> None:
@@ -37,9 +44,23 @@ class Watch(Protocol):
 _watches: WeakKeyDictionary[Context, Watch] = WeakKeyDictionary()
 
 
-def watch_over(context: Context, by: Watch) -> None:
-    """Have the runs under `context` watched."""
+@contextmanager
+def watched(context: Context, by: Watch | None) -> Iterator[None]:
+    """Have the runs under `context` watched meanwhile.
+
+    Raises:
+        InputError: somebody watches them already.
+    """
+    if by is None:
+        yield
+        return
+    if context in _watches:
+        raise InputError("This run is watched already; close the other debugger, or give each a context of its own.")
     _watches[context] = by
+    try:
+        yield
+    finally:
+        del _watches[context]
 
 
 def watching(context: Context) -> Watch | None:

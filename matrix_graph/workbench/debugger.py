@@ -207,16 +207,19 @@ class Debugger:
             raise InputError("A change needs text.")
         return Amendment(kind, moment.agent, moment.step, text, what)
 
-    def amend(self, change: Amendment) -> Moment | None:
+    def amend(self, change: Amendment) -> Moment:
         """Change the turn at which a run under way is held, and stand at it as it is then taken.
 
         Raises:
-            InputError: we stand elsewhere; `fork` there.
+            InputError: we stand elsewhere (`fork` there), or offline, where it cannot be taken again.
         """
         if self._live is None or not self.held:
             raise InputError("This turn is past; fork the run here to change it.")
-        self._live.amend(change)
-        return self.moment
+        place = _place(self.here)
+        held = self._live.amend(change)
+        if held is None or _place(held) != place:
+            raise InputError("What this change leads to is not on record, and offline no model is asked.")
+        return self.here
 
     def fork(self, change: Change, out: Path) -> Debugger:
         """A branch from here with a change in it, in a folder of its own; of a graph, with a journal of its own in

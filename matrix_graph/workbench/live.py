@@ -27,7 +27,6 @@ from matrix_graph.society.watch import Taken, Watch
 from matrix_graph.workbench.moments import Moment
 
 T = TypeVar("T")
-Place = tuple[str, str, int]
 
 
 class Stop(Protocol):
@@ -74,7 +73,6 @@ class Live:
         self._numbers: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
         self._known: set[str] = set()
         self._stop: Stop = nowhere
-        self._again: Place | None = None
         self._arrivals: SimpleQueue[_Held | None] = SimpleQueue()
         self._held: _Held | None = None
         self._thread: threading.Thread | None = None
@@ -94,6 +92,13 @@ class Live:
     def scenarios(self) -> list[Scenario]:
         """The scenarios as far as they have come."""
         return list(self._scenarios.values())
+
+    @property
+    def ended(self) -> str:
+        """How the run ended; empty before."""
+        summary = getattr(self.result, "summary", {})
+        waits = isinstance(self.result, dict) and "__interrupt__" in self.result
+        return str(summary.get("ended") or ("a person is asked" if waits else ""))
 
     @property
     def held(self) -> Moment | None:
@@ -156,25 +161,20 @@ class Live:
             self._thread.join()
         self._held, self.over = None, True
 
-    async def acted(self, taken: Taken) -> bool:
+    async def acted(self, taken: Taken) -> Taken:
         """See `Watch`."""
         self._res, self._memory = taken.res, taken.memory
-        name = f"{taken.group.id}-r{taken.turn['round']}"
-        place = (name, taken.turn["agent"], time_of(taken.turn))
         async with self._gate:
-            await self._gate.wait_for(lambda: self._again in (None, place))
-            moment = self._note(place, taken)
-            stands = True
-            if self._again == place or self._stop(moment, known=False):
-                stands = await self._hold(moment, taken)
-                self._again = None if stands else place
-                self._gate.notify_all()
-            return stands
+            moment = self._note(taken)
+            if self._stop(moment, known=False):
+                while not await self._hold(moment, taken):
+                    taken = await taken.again()
+                    moment = self._note(taken)
+            return taken
 
     async def told(self, scenario: Scenario) -> None:
         """See `Watch`."""
         async with self._gate:
-            await self._gate.wait_for(lambda: self._again is None)
             self._scenarios[scenario["id"]] = scenario
             actions = {(action["agent"], action["step"]): action for action in scenario["actions"]}
             for turn, number in self._numbers[scenario["id"]].items():
@@ -185,15 +185,14 @@ class Live:
                     if self._stop(moment, known=True):
                         await self._hold(moment, None)
 
-    def _note(self, place: Place, taken: Taken) -> Moment:
-        outcome = taken.outcome
+    def _note(self, taken: Taken) -> Moment:
+        outcome, turn = taken.outcome, taken.turn
+        name = f"{taken.group.id}-r{turn['round']}"
+        begun = Scenario(id=name, group=taken.group.id, round=turn["round"], agents=[], actions=[], summary="")
+        scenario = self._scenarios.setdefault(name, begun)
         why = Failure(stage="act", who=outcome["call"] or outcome["agent"], reason=outcome["reason"])
-        begun = Scenario(
-            id=place[0], group=taken.group.id, round=taken.turn["round"], agents=[], actions=[], summary=""
-        )
-        scenario = self._scenarios.setdefault(place[0], begun)
-        moment = Moment(scenario, place[1], place[2], taken.action, None if taken.action else why)
-        number = self._numbers[place[0]].setdefault(place[1:], len(self.moments))
+        moment = Moment(scenario, turn["agent"], time_of(turn), taken.action, None if taken.action else why)
+        number = self._numbers[name].setdefault((moment.agent, moment.step), len(self.moments))
         if number == len(self.moments):
             self.moments.append(moment)
         else:
@@ -244,7 +243,7 @@ class Live:
         self._arrivals.put(None)
 
     async def _run(self) -> Any:
-        self._loop, self._gate = asyncio.get_running_loop(), asyncio.Condition()
+        self._loop, self._gate = asyncio.get_running_loop(), asyncio.Lock()
         task = asyncio.current_task()
         assert task
         self._task = task

@@ -37,7 +37,8 @@ class Look:
     def turn(self, moment: Moment | None) -> None:
         """Who acted where, and what they did."""
         if moment is None:
-            self.say("·", "no more turns this way")
+            over = self.debugger.over and self.debugger.of.ended
+            self.say("·", f"no more turns this way ({over})" if over else "no more turns this way")
             return
         place = f"{moment.scenario['id']}, step {moment.step}"
         name = self.name(moment.agent)

@@ -78,6 +78,11 @@ class RunRecord:
         return True
 
     @property
+    def ended(self) -> str:
+        """How the run ended."""
+        return str(self.summary["ended"])
+
+    @property
     def name(self) -> str:
         """The folder."""
         return str(self.folder)

@@ -15,7 +15,7 @@ from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.runner import Listener, RunResult, arun
 from matrix_graph.schema import Group
-from matrix_graph.society.watch import Watch, watch_over
+from matrix_graph.society.watch import Watch, watched
 from matrix_graph.workbench.changes import Change, put_into
 from matrix_graph.workbench.live import Live
 from matrix_graph.workbench.record import RunRecord
@@ -56,8 +56,8 @@ class LiveGraph(Live):
         config: RunnableConfig | None = None,
     ) -> None:
         async def work(by: Watch) -> Any:
-            watch_over(context, by)
-            return await graph.ainvoke(given, config, context=context)
+            with watched(context, by):
+                return await graph.ainvoke(given, config, context=context)
 
         super().__init__(work, lambda: groups, context.run)
         self._graph, self._given, self._context, self._config = graph, given, context, config or {}

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from rich.console import Console
@@ -31,7 +32,7 @@ from matrix_graph.pipeline import create_matrix
 from matrix_graph.runner import run
 from matrix_graph.society.graph import create_society
 from matrix_graph.testing import FakeChat, FakeServer, Faults
-from matrix_graph.workbench.branch import asked_anew, diff_runs, fork_run, preference_pair
+from matrix_graph.workbench.branch import asked_anew, copy_run, diff_runs, fork_run, preference_pair
 from matrix_graph.workbench.debugger import Debugger
 from matrix_graph.workbench.moments import Moment
 from matrix_graph.workbench.record import RunRecord, asked
@@ -137,7 +138,6 @@ def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
         debugger.agent(2)
         before = debugger.here
         after = debugger.amend(debugger.change("action", "I sank the boat. GOAL REACHED"))
-        assert after
         assert (after.id, after.action and after.action["text"]) == (before.id, "I sank the boat.")
         assert debugger.held
         debugger.finish()
@@ -181,7 +181,6 @@ def test_what_is_amended_is_in_the_prompt_and_before_it_nothing_is_asked_again(k
         assert old
         text = "the zeppelin over the salt works"
         after = debugger.amend(debugger.change(kind, text, found[kind]))
-        assert after
         new = debugger.of.call(after.call)
         assert new
         assert text in asked(new)[-1]["content"] + asked(new)[0]["content"]
@@ -192,8 +191,7 @@ def test_what_is_amended_is_in_the_prompt_and_before_it_nothing_is_asked_again(k
         if kind == "message":
             known = [m.text for m in debugger.of.memories(before.agent).values()]
             assert any(text in m for m in known)
-            more = debugger.amend(debugger.change(kind, "the zeppelin is gone", found[kind]))
-            assert more
+            debugger.amend(debugger.change(kind, "the zeppelin is gone", found[kind]))
             known = [m.text for m in debugger.of.memories(before.agent).values()]
             assert not any(text in m for m in known)
             assert any("the zeppelin is gone" in m for m in known)
@@ -297,6 +295,46 @@ def test_a_whole_matrix_is_a_graph_too() -> None:
     with Debugger(graph, wanted, groups=SOCIETY, context=context(), config={"recursion_limit": 1_000}) as debugger:
         assert turns(debugger)
         assert debugger.of.result["kept"] == {"sft": 2}  # type: ignore[union-attr]
+
+
+def test_a_turn_that_cannot_be_taken_again_ends_the_run_and_nobody_hangs(server: FakeServer, tmp_path: Path) -> None:
+    run(given(server, tmp_path / "run"))
+    copy_run(tmp_path / "run", tmp_path / "again")
+    offline = RunConfig.model_validate({"out": tmp_path / "again", "offline": True})
+    with Debugger(LiveRun(offline, resume=True)) as debugger:
+        debugger.agent(3)
+        with pytest.raises(InputError, match="not on record"):
+            debugger.amend(debugger.change("plan", "something that nobody was asked", "1"))
+        debugger.finish()
+        assert "no more on record" in debugger.of.ended
+    assert len(debugger.moments) < len(RunRecord(tmp_path / "run").moments)
+
+
+def test_one_debugger_at_a_time_and_none_afterwards() -> None:
+    ctx, store = context(), InMemoryStore()
+    with live(ctx=ctx, store=store) as first:
+        first.agent()
+        with live(ctx=ctx) as second, pytest.raises(InputError, match="watched already"):
+            second.agent()
+    graph = create_society(SOCIETY).compile(store=InMemoryStore())
+    assert finished(graph.ainvoke({"quota": 2}, CONFIG, context=ctx))["produced"] == 2
+
+
+def test_agents_that_no_model_plays_and_turns_that_failed_can_be_edited() -> None:
+    def own(turn: Any) -> str:
+        if turn["step"] == 1:
+            raise ValueError("no voice")
+        return "I wait."
+
+    graph = create_society(SOCIETY, agents={"agent1": RunnableLambda(own)}).compile(store=InMemoryStore())
+    with Debugger(graph, {"quota": 2}, groups=SOCIETY, context=context(), config=CONFIG) as debugger:
+        debugger.break_on("agent", "agent1")
+        for text in ("I leave.", "I come back."):
+            assert debugger.run()
+            assert debugger.amend(debugger.change("action", text)).action
+        debugger.finish()
+        said = [a["text"] for s in debugger.of.scenarios for a in s["actions"] if a["agent"] == "agent1"]
+    assert said == ["I leave.", "I come back.", "I wait."]
 
 
 async def test_inside_an_event_loop_as_in_a_notebook() -> None:
