@@ -14,7 +14,7 @@ from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.generation.requirements import KINDS, KindName, Requirement, load_requirements
 from matrix_graph.llm.models import LOCAL
-from matrix_graph.schema import Communication
+from matrix_graph.schema import Communication, Routing
 
 LOCAL_CONCURRENCY, CONCURRENCY = 8, 16
 LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
@@ -89,9 +89,11 @@ class RunConfig(Options):
         None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)"
     )
     communication: Communication = Field("structured", description="structured, or the control arms random and none")
-    modulator: Literal["batched", "per_action"] = Field(
-        "batched", description="batched: a call routes all actions of a group's step; per_action: a call each"
+    modulator: Routing = Field(
+        "batched",
+        description="batched: a call routes all actions of a group's step; per_action: one each; human: you do",
     )
+    play: tuple[str, ...] = Field((), description="people whom you play, by id or name, with commas")
     checkpoints: Literal["scenario", "step"] = Field(
         "scenario", description="what LangGraph checkpoints: whole scenarios, or every step at three times the CPU"
     )
@@ -121,7 +123,7 @@ class RunConfig(Options):
     out: Path = Field(Path("runs/run"), description="folder for the run")
     strict: bool = Field(False, description="stop at the first bad profile row")
 
-    @field_validator("kind", "price", "judge", "reward", mode="before")
+    @field_validator("kind", "price", "judge", "reward", "play", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return split(value)
@@ -137,12 +139,17 @@ class RunConfig(Options):
         if self.requirements and self.model_fields_set & {"kind", "domain", "max_tokens"}:
             raise ValueError("--requirements states kinds, domains and limits itself")
         checked_url(self.base_url)
-        if self.durability == "sync" and self.checkpoints == "scenario":
+        if self.durability == "sync" and not self.step_checkpoints:
             # LangGraph 1.2 waits for a checkpoint that a subgraph without a checkpointer never makes.
             raise ValueError("--durability sync needs --checkpoints step")
         if self.max_cost is not None and self.model == LOCAL and self.student in (None, LOCAL):
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
         return self
+
+    @property
+    def step_checkpoints(self) -> bool:
+        """Whether groups checkpoint every step, as they must where a person may be asked inside them."""
+        return self.checkpoints == "step" or self.modulator == "human" or bool(self.play)
 
     def context(self) -> Context:
         """The context that this configuration stands for."""

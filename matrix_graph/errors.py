@@ -11,6 +11,9 @@ Everything else is a defect and travels up unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class MatrixError(Exception):
     """Base of all errors that this package raises on purpose."""
@@ -34,6 +37,20 @@ class CapReached(RunPaused):
     """A cap on calls or cost was reached."""
 
     exit_code = 3
+
+
+class PersonAsked(RunPaused):
+    """The run waits for people.
+
+    Attributes:
+        asked: What they are asked, by the id under which the answer is given.
+    """
+
+    exit_code = 3
+
+    def __init__(self, asked: Mapping[str, Any]) -> None:
+        super().__init__(f"{len(asked)} {'person is' if len(asked) == 1 else 'people are'} asked something")
+        self.asked = asked
 
 
 class ProviderDown(RunPaused):

@@ -19,7 +19,8 @@ from matrix_graph.society.profiles import SHIPPED
 
 FORMAT = 1
 MAY_CHANGE = {
-    *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict", "offline")
+    *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"),
+    *("offline", "play"),
 }
 """Options that a resumed run may be given anew; the others are those of its start."""
 

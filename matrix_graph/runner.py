@@ -10,16 +10,17 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.types import Command
 
 from matrix_graph.config import RunConfig
 from matrix_graph.context import Context, Resources, close, open_now, opened
-from matrix_graph.errors import InputError, RunPaused
+from matrix_graph.errors import InputError, PersonAsked, RunPaused
 from matrix_graph.estimates import estimate
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
@@ -37,7 +38,7 @@ from matrix_graph.folder import (
     versions,
 )
 from matrix_graph.generation.requirements import Requirement
-from matrix_graph.llm.offline import NotOnRecord
+from matrix_graph.llm.offline import ANSWER, NotOnRecord
 from matrix_graph.llm.settled import finished
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
@@ -46,6 +47,7 @@ from matrix_graph.probe import probe
 from matrix_graph.process import tuned_process
 from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society import plan
+from matrix_graph.society.agent import human_agent
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import write_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
@@ -67,6 +69,11 @@ class RunResult:
     def complete(self) -> bool:
         """Whether every row asked for was kept."""
         return bool(self.summary["ended"] == "complete")
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What people are asked, by the id of the answer: `arun(..., resume=True, answers={id: answer})` goes on."""
+        return dict(self.summary.get("asked", {}))
 
     def rows(self, name: str) -> list[Row]:
         """The kept rows of a kind, or of the requirement of that name."""
@@ -91,6 +98,7 @@ async def arun(
     overwrite: bool = False,
     listen: Listener | None = None,
     watch: Watch | None = None,
+    answers: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """From profiles to a filtered data set in `config.out`.
 
@@ -99,10 +107,11 @@ async def arun(
         overwrite: Delete the run in that folder first.
         listen: Hears events, each a dict with `stage`.
         watch: Sees each turn of the society, and may hold it up.
+        answers: Of people, with `resume`: by the ids of what `RunResult.asked` holds.
 
     Returns:
         The result, also when fewer rows were kept than asked (`summary["ended"]` says why) and when a
-        cap or a provider that is down paused the run.
+        cap or a provider that is down paused the run, or people are asked something (`play`, `modulator`).
 
     Raises:
         InputError: what was given cannot work; nothing was written.
@@ -110,7 +119,7 @@ async def arun(
     with tuned_process():
         session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
         with watched(session.context, watch):
-            return await session.go()
+            return await session.go(answers or {})
 
 
 @dataclass
@@ -128,6 +137,7 @@ class _Session:
     started: float
     probes: int
     before: dict[str, Any]
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     async def begin(cls, config: RunConfig, resume: bool, overwrite: bool, listen: Listener) -> _Session:
@@ -155,7 +165,7 @@ class _Session:
         (config.out / "journals").mkdir(exist_ok=True)
         return cls(config, profiles, bad, steps, means.contexts, wanted, context, listen, time.time(), probes, before)
 
-    async def go(self) -> RunResult:
+    async def go(self, answers: Mapping[str, Any]) -> RunResult:
         res = await opened(self.context)
         res.budget.calls = max(res.budget.calls, self.before["calls"]) + self.probes
         told = {"config": self.config, "wanted": self.wanted, "bad_rows": self.bad_rows}
@@ -163,14 +173,14 @@ class _Session:
         try:
             store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
             try:
-                return await self._work(res, store)
+                return await self._work(res, store, answers)
             finally:
                 store.close()
         finally:
             for context in (self.context, *self.measuring):
                 await close(context)
 
-    async def _work(self, res: Resources, store: ChromaStore) -> RunResult:
+    async def _work(self, res: Resources, store: ChromaStore, answers: Mapping[str, Any]) -> RunResult:
         counts: dict[str, Any] = {}
         groups: Sequence[Group] = ()
         similarity: dict[str, float] = {}
@@ -178,12 +188,14 @@ class _Session:
         self._save(res, counts, similarity, "running")
         try:
             groups, similarity = await self._society(res, records)
-            counts = await self._graph(store, groups)
+            counts = await self._graph(store, groups, answers)
             kept = counts.get("kept", {})
             short = [wanted.id for wanted in self.wanted if kept.get(wanted.id, 0) < wanted.count]
             ended = "complete" if not short else "exhausted: no source is left for " + ", ".join(short)
         except NotOnRecord:
             ended = OFFLINE
+        except PersonAsked as pause:
+            ended, self.asked = f"paused: {pause}", pause.asked
         except (RunPaused, InputError) as pause:
             ended = f"paused: {pause}"
         except asyncio.CancelledError:
@@ -219,14 +231,20 @@ class _Session:
         write_text(path, json.dumps({"groups": plan.to_json(groups), "homophily": similarity}, ensure_ascii=False))
         return groups, similarity
 
-    async def _graph(self, store: ChromaStore, groups: Sequence[Group]) -> dict[str, Any]:
-        builder = create_matrix(groups, steps=self.steps, agent_checkpoints=self.config.checkpoints == "step")
+    async def _graph(self, store: ChromaStore, groups: Sequence[Group], answers: Mapping[str, Any]) -> dict[str, Any]:
+        builder = create_matrix(
+            groups,
+            steps=self.steps,
+            agents={agent: human_agent() for agent in self._played(groups)},
+            agent_checkpoints=self.config.step_checkpoints,
+        )
         config: Any = {"configurable": {"thread_id": self.context.run}, "recursion_limit": 1_000_000}
         async with AsyncSqliteSaver.from_conn_string(str(self.config.out / "checkpoints.sqlite")) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
             begun = await saver.aget_tuple(config) is not None
             wanted = [r.model_dump() for r in self.wanted]
             given: Any = None if begun else {"quota": self.config.scenarios, "wanted": wanted}
+            given = Command(resume=dict(answers)) if answers else given
             self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
             async for part in graph.astream(
                 given,
@@ -239,9 +257,21 @@ class _Session:
             ):
                 self.listen(cast("dict[str, Any]", part["data"]))
             state = await graph.aget_state(config)
+            if asked := {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}:
+                raise PersonAsked(asked)
             if state.next:
                 raise NotOnRecord("the next step")
             return dict(state.values)
+
+    def _played(self, groups: Sequence[Group]) -> list[str]:
+        """The ids of those whom a person plays."""
+        names = {name: m.id for group in groups for m in group.members for name in (m.name, m.id)}
+        if strangers := set(self.config.play) - names.keys():
+            known = ", ".join(f"{m.name} ({m.id})" for group in groups for m in group.members)
+            raise InputError(
+                f"there is no {', '.join(sorted(strangers))} to --play. Go on with --resume and one of {known}."
+            )
+        return [names[name] for name in self.config.play]
 
     async def _export(
         self, res: Resources, records: Records, groups: Sequence[Group], similarity: dict[str, float], ended: str
@@ -288,6 +318,8 @@ class _Session:
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
             "ended": ended,
         }
+        if self.asked:
+            summary["asked"] = dict(self.asked)
         summary |= {name: self.before[name] for name in ("forked",) if name in self.before}
         write_text(self.config.out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
         return summary

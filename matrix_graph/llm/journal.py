@@ -15,9 +15,9 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +120,15 @@ class Journal:
         """The embeddings on record under these digests."""
         known = [digest for digest in digests if hash(digest) in self._digests]
         return await asyncio.to_thread(self._read_vectors, known) if known else {}
+
+    async def kept(self, slot: str, by: str, asked: str, answer: Callable[[], Awaitable[str]]) -> str:
+        """What somebody who is no model of ours answered here, asked now unless it is on record. Counts as no call."""
+        entry = entry_for(slot, by, {"messages": [{"role": "user", "content": asked}]})
+        if found := await self.find(slot, entry.digest):
+            return found.answer
+        text = await answer()
+        await self.record(replace(entry, answer=text, finish="stop"))
+        return text
 
     def record_vectors(self, vectors: Mapping[str, bytes]) -> None:
         """Append embeddings by digest, together with the next call: no later than any that they had a part in."""

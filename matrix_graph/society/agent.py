@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any, Literal, Protocol, TypedDict
 
@@ -66,20 +67,25 @@ def agent_node(persona: Persona) -> AgentNode:
 def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
     """The node of an agent that is the user's own Runnable.
 
-    It receives a `Turn` and returns text, a message, or a mapping with `text`. An exception is that
-    agent's failure for the step.
+    It receives a `Turn` and returns text, a message, or a mapping with `text`. What it returned is on record, and
+    not asked for again. An exception is that agent's failure for the step.
     """
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
+        journal, slot = (await opened(runtime.context)).journal, f"{_slot(state)}#1"
+
+        async def said() -> str:
+            return _text_of(await runnable.ainvoke(state))
+
         try:
-            text = _text_of(await runnable.ainvoke(state))
+            text = await journal.kept(slot, "own agent", json.dumps(state, ensure_ascii=False, indent=1), said)
         except (MatrixError, GraphBubbleUp):
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
             return Acted(outcomes=[_failed(state, reason_of(error), "")])
         if not text.strip():
-            return Acted(outcomes=[_failed(state, "the agent returned no text", "")])
-        return Acted(outcomes=[outcome_of(state, text, "")])
+            return Acted(outcomes=[_failed(state, "the agent returned no text", slot)])
+        return Acted(outcomes=[outcome_of(state, text, slot)])
 
     return act
 

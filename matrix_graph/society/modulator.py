@@ -7,6 +7,7 @@ named, `none` asks nobody and delivers nothing.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -88,9 +89,9 @@ class Modulator:
     async def _travel(self, actions: Sequence[Action], part: range, others: Sequence[Group]) -> list[Choice]:
         if self.context.modulator == "human":
             told = [f"{self._name(actions[n]['agent'])}: {actions[n]['text']}" for n in part]
-            said = self._person("exchange", told, [g.id for g in others])
+            call, said = await self._person("exchange", told, [g.id for g in others])
             whole = range(len(others))
-            return [self._choice(n, named, whole, why, "") for n, (named, why) in zip(part, said, strict=True) if named]
+            return [self._choice(n, to, whole, why, call) for n, (to, why) in zip(part, said, strict=True) if to]
         slot = f"{self.place}/exchange{_suffix(actions[part[0]]['id'], part, actions)}"
         messages = self.res.prompts.render(
             "modulator",
@@ -130,9 +131,9 @@ class Modulator:
         n, own = len(self.group.members), [told[item] for item in part]
         if self.context.modulator == "human":
             ids = [m.id for m in self.group.members]
-            said = self._person(prompt, [t.text for t in own], ids)
+            call, said = await self._person(prompt, [t.text for t in own], ids)
             return [
-                self._choice(item, named, [p for p in range(n) if p != told[item].sender], reason, "")
+                self._choice(item, named, [p for p in range(n) if p != told[item].sender], reason, call)
                 for item, (named, reason) in zip(part, said, strict=True)
             ]
         slot = f"{self.place}/{prompt}{_suffix(own[0].key, part, told)}"
@@ -160,25 +161,26 @@ class Modulator:
             for item, choice in zip(part, answer.value.deliveries, strict=True)
         ]
 
-    def _person(self, what: str, told: Sequence[str], ids: Sequence[str]) -> list[tuple[tuple[int, ...], str]]:
-        """What a person decides, who is asked through `interrupt()`: per item, positions in `ids` and a reason.
+    async def _person(
+        self, what: str, told: Sequence[str], ids: Sequence[str]
+    ) -> tuple[str, list[tuple[tuple[int, ...], str]]]:
+        """Where it is on record, and what a person decides: per item, positions in `ids` and a reason.
 
-        Resume with a list that holds, for each item in order, ids or a mapping with `recipients` and `reason`.
+        The person is asked through `interrupt()`: resume with a list that holds, for each item in order, ids or a
+        mapping with `recipients` and `reason`.
         """
         asked = {"asks": what, "group": self.group.id, "items": list(told), "candidates": list(ids)}
-        answer = interrupt(asked)
-        if not isinstance(answer, list) or len(answer) != len(told):
-            raise InputError(f"Resume with a list of {len(told)}: for each item the ids of whom it reaches.")
-        decided = []
-        for given in answer:
-            named = given.get("recipients", []) if isinstance(given, dict) else given
-            reason = str(given.get("reason", "")) if isinstance(given, dict) else ""
-            if strangers := set(named) - set(ids):
-                raise InputError(
-                    f"Nobody is called {', '.join(sorted(map(str, strangers)))}; there are {', '.join(ids)}."
-                )
-            decided.append((tuple(sorted(ids.index(name) for name in set(named))), reason or "a person's decision"))
-        return decided
+        slot = f"{self.place}/{what}#1"
+
+        async def decision() -> str:
+            return json.dumps(_checked(interrupt(asked), told, ids), ensure_ascii=False)
+
+        answer = json.loads(
+            await self.res.journal.kept(slot, "person", json.dumps(asked, ensure_ascii=False), decision)
+        )
+        return slot, [
+            (tuple(sorted(ids.index(name) for name in set(given["recipients"]))), given["reason"]) for given in answer
+        ]
 
     def _choice(self, item: int, named: tuple[int, ...], pool: Sequence[int], reason: str, call: str) -> Choice:
         recipients = [p for p in named if p in pool]
@@ -201,6 +203,20 @@ class Modulator:
 
     def _told(self, actions: Sequence[Action]) -> str:
         return _numbered(f"{self._name(a['agent'])}: {a['text']}" for a in actions)
+
+
+def _checked(answer: Any, told: Sequence[str], ids: Sequence[str]) -> list[dict[str, Any]]:
+    """A person's decision, as recipients and reason for each item."""
+    if not isinstance(answer, list) or len(answer) != len(told):
+        raise InputError(f"Resume with a list of {len(told)}: for each item the ids of whom it reaches.")
+    decided = []
+    for given in answer:
+        named = given.get("recipients", []) if isinstance(given, dict) else given
+        reason = str(given.get("reason", "")) if isinstance(given, dict) else ""
+        if strangers := set(named) - set(ids):
+            raise InputError(f"Nobody is called {', '.join(sorted(map(str, strangers)))}; there are {', '.join(ids)}.")
+        decided.append({"recipients": list(named), "reason": reason or "a person's decision"})
+    return decided
 
 
 class _Told(NamedTuple):

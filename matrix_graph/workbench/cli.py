@@ -33,7 +33,9 @@ from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.debugger import Debugger
 from matrix_graph.workbench.filtered import FilterProgress, print_filtered
 from matrix_graph.workbench.options import options_of
+from matrix_graph.workbench.person import Person
 from matrix_graph.workbench.progress import RunProgress
+from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.report.page import write_report
 from matrix_graph.workbench.runs import LiveRun
 from matrix_graph.workbench.screen import Screen
@@ -69,6 +71,7 @@ def run(
             result = _stepped(settings, resume, overwrite, stopped)
         else:
             result = asyncio.run(_stoppable(settings, resume, overwrite, stopped))
+            result = _answered(result, settings, stopped)
     except MatrixError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
@@ -241,7 +244,13 @@ def refilter_folder(
     print_filtered(result, err)
 
 
-async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
+async def _stoppable(
+    config: RunConfig,
+    resume: bool,
+    overwrite: bool,
+    stopped: list[signal.Signals],
+    answers: dict[str, Any] | None = None,
+) -> RunResult:
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
 
@@ -255,9 +264,22 @@ async def _stoppable(config: RunConfig, resume: bool, overwrite: bool, stopped: 
         loop.add_signal_handler(number, stop, number)
     with RunProgress(err) as progress:
         try:
-            return await arun(config, resume=resume, overwrite=overwrite, listen=progress.listen)
+            return await arun(config, resume=resume, overwrite=overwrite, listen=progress.listen, answers=answers)
         except asyncio.CancelledError:
             raise KeyboardInterrupt from None
+
+
+def _answered(result: RunResult, config: RunConfig, stopped: list[signal.Signals]) -> RunResult:
+    """Ask the person at this terminal what the run asks people, for as long as they stay."""
+    while result.asked and sys.stdin.isatty() and not stopped:
+        person, answers = Person(RunRecord(result.out).groups, Console(highlight=False)), {}
+        try:
+            for name, question in result.asked.items():
+                answers[name] = person.answer(question)
+        except (EOFError, KeyboardInterrupt):
+            return result
+        result = asyncio.run(_stoppable(config, True, False, stopped, answers))
+    return result
 
 
 def _stepped(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
@@ -300,7 +322,7 @@ def _exit_code(result: RunResult, stopped: list[signal.Signals]) -> int:
         return 128 + stopped[0]
     if result.complete:
         return 0
-    return 3 if ended.startswith(("exhausted", "paused: the cap")) else 4
+    return 3 if result.asked or ended.startswith(("exhausted", "paused: the cap")) else 4
 
 
 if __name__ == "__main__":

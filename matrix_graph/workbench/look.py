@@ -31,8 +31,7 @@ class Look:
 
     def say(self, label: str, text: str) -> None:
         """A line with its label."""
-        line = Text.assemble((f"{printable(label)}  ", "bold cyan"), printable(text))
-        self._out.print(line, soft_wrap=not self._out.is_terminal)
+        self._out.print(said(label, text), soft_wrap=not self._out.is_terminal)
 
     def turn(self, moment: Moment | None) -> None:
         """Who acted where, and what they did."""
@@ -127,3 +126,8 @@ class Look:
         price = self._price(entry.model)
         cost = f" · {price.cost(entry.input_tokens, entry.output_tokens):.6f} USD" if price else ""
         return f"{entry.model} · {entry.input_tokens} + {entry.output_tokens} tokens{cost}"
+
+
+def said(label: str, text: str) -> Text:
+    """A text with its label, both as they may go to a terminal."""
+    return Text.assemble((f"{printable(label)}  ", "bold cyan"), printable(text))
