@@ -71,7 +71,7 @@ async def test_who_directs_the_information_decides_whom_it_reaches(server: FakeS
 
     result, asked = await lived(given(server, tmp_path / "run", modulator="human"), answer)
     assert result.complete
-    assert asked >= 6
+    assert asked >= 4
     firsts = {group.members[0].id for group in RunRecord(tmp_path / "run").groups}
     assert {m["recipient"] for s in RunRecord(tmp_path / "run").scenarios for m in s["messages"]} == firsts
     assert not [e for e in RunRecord(tmp_path / "run").entries() if "deliver" in e.slot and e.requests]
