@@ -73,7 +73,9 @@ async def test_who_directs_the_information_decides_whom_it_reaches(server: FakeS
     assert result.complete
     assert asked >= 4
     firsts = {group.members[0].id for group in RunRecord(tmp_path / "run").groups}
-    assert {m["recipient"] for s in RunRecord(tmp_path / "run").scenarios for m in s["messages"]} == firsts
+    reached = {m["recipient"] for s in RunRecord(tmp_path / "run").scenarios for m in s["messages"]}
+    assert reached
+    assert reached <= firsts
     assert not [e for e in RunRecord(tmp_path / "run").entries() if "deliver" in e.slot and e.requests]
 
 
