@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
@@ -44,20 +44,23 @@ class Amendment(NamedTuple):
 
 
 class Amendments:
-    """Those of one run; nothing is looked up where there are none."""
+    """Those of one run; nothing is looked up where there are none.
 
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
+    Args:
+        entries: The journal's, of those slots that begin with `PREFIX`.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
         self._own: dict[str, dict[str, Amendment]] = defaultdict(dict)
-        for entry in journal.entries(PREFIX):
+        for entry in entries:
             self._take(Amendment(text=entry.answer, **json.loads(entry.request)))
 
     def __bool__(self) -> bool:
         return bool(self._own)
 
-    async def add(self, amendment: Amendment) -> None:
+    async def add(self, amendment: Amendment, journal: Journal) -> None:
         """Put it on record; it holds from the next time that a turn it concerns is taken."""
-        await self._journal.record(amendment.entry())
+        await journal.record(amendment.entry())
         self._take(amendment)
 
     def concern(self, agent: str) -> bool:

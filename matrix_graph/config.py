@@ -95,7 +95,7 @@ class RunConfig(Options):
     )
     play: tuple[str, ...] = Field((), description="people whom you play, by id or name, with commas")
     checkpoints: Literal["scenario", "step"] = Field(
-        "scenario", description="what LangGraph checkpoints: whole scenarios, or every step at three times the CPU"
+        "scenario", description="what LangGraph checkpoints: whole scenarios, or every step at about twice the CPU"
     )
     durability: Durability = Field(
         "async", description="when checkpoints are written: async, exit (at the end) or sync (before the next step)"

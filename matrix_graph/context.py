@@ -17,7 +17,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langgraph.store.base import BaseStore
 
-from matrix_graph.amendments import Amendments
+from matrix_graph.amendments import PREFIX, Amendments
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Budget, Price, price_of
 from matrix_graph.llm.caller import Caller, Line
@@ -94,7 +94,7 @@ class Resources:
         model, student, embeddings = self._own = _models(context)
         self.budget = Budget(max_calls=context.max_calls, max_cost=context.max_cost)
         self.journal = Journal(context.journal)
-        self.amendments = Amendments(self.journal)
+        self.amendments = Amendments(self.journal.entries(PREFIX))
         self.embedder = Embedder(embeddings, journal=self.journal, offline=context.offline)
         self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget, context.offline)
         self.model = Caller(model, line, timeout=context.timeout)

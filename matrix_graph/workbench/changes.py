@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -36,10 +37,29 @@ def put_into(path: Path, change: Change) -> None:
             entries = [change.entry()]
         else:
             found = [entry for entry in journal.entries(change.slot) if entry.slot == change.slot]
+            for entry in found:
+                _check_form(entry.answer, change)
             entries = [replace(entry, answer=change.text, finish="edited") for entry in found]
         if not entries:
-            raise InputError(f"There is no call at {change.slot!r}.")
+            raise InputError(f"There is no call at {change.slot!r}; they have places such as persona/p001#1.")
         for entry in entries:
             finished(journal.record(entry))
     finally:
         journal.close()
+
+
+def _check_form(before: str, change: CallEdit) -> None:
+    """See that an answer in JSON is replaced by one of the same form: any other would just be asked for again."""
+    form = _keys(before)
+    if form and _keys(change.text) != form:
+        raise InputError(
+            f"The answer at {change.slot} is a JSON object with {', '.join(sorted(form))}; so must the new one be."
+        )
+
+
+def _keys(text: str) -> set[str]:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return set()
+    return set(found) if isinstance(found, dict) else set()

@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 
-from matrix_graph.amendments import Amendment, AmendmentKind
+from matrix_graph.amendments import PREFIX, Amendment, AmendmentKind, Amendments
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Delivery, Group, Message, Persona
@@ -29,6 +29,10 @@ from matrix_graph.workbench.runs import LiveGraph
 
 BreakKind = Literal["agent", "group", "to", "text", "failure"]
 """Stop when an agent acts, a group does, somebody is told of it, a pattern matches it, or something failed."""
+
+
+SHOWN = 12
+"""People who are named where a name is not clear."""
 
 
 class Break(NamedTuple):
@@ -68,7 +72,7 @@ class Debugger:
         self.of: Past = of
         self.breaks: list[Break] = []
         self._live = of if isinstance(of, Live) else None
-        self._at = -1
+        self._at = len(self.moments) - 1 if self._live else -1
 
     def __enter__(self) -> Debugger:
         return self
@@ -108,6 +112,11 @@ class Debugger:
         return held is not None and self.moment is not None and _place(held) == _place(self.moment)
 
     @property
+    def before(self) -> bool:
+        """Whether we stand before the first turn."""
+        return self._at < 0
+
+    @property
     def over(self) -> bool:
         """Whether the run is at its end."""
         return self.of.over
@@ -115,6 +124,8 @@ class Debugger:
     def agent(self, count: int = 1) -> Moment | None:
         """One agent's turn on, or back with a negative count."""
         wanted = max(-1, self._at + count)
+        if count > 0 and self._live and self._live.loose:
+            self._let_go(at_every_turn)
         while wanted >= len(self.moments) and self._let_go(at_every_turn):
             continue
         self._at = min(wanted, len(self.moments))
@@ -159,7 +170,8 @@ class Debugger:
             if name in (moment.id, moment.scenario["id"]):
                 self._at = number
                 return moment
-        raise InputError(f"There is no action or scenario {name!r} in {self.of.name}.")
+        known = f"; there is {self.moments[0].id}, for one" if self.moments else ""
+        raise InputError(f"There is no action or scenario {name!r} in {self.of.name}{known}.")
 
     def break_on(self, kind: str, what: str = "") -> Break:
         """Add a breakpoint. Agents and recipients go by id or name, groups by id, texts by regular expression.
@@ -169,9 +181,7 @@ class Debugger:
         """
         if kind not in get_args(BreakKind):
             raise InputError(f"There is no breakpoint {kind!r}; there are {', '.join(get_args(BreakKind))}.")
-        person = self.person(what) if kind in ("agent", "to") else None
-        if kind in ("agent", "to") and not person:
-            raise InputError(f"Nobody in this run is called {what!r}.")
+        agent = self.person(what).id if kind in ("agent", "to") else ""
         if kind == "group" and what not in (known := [group.id for group in self.of.groups]):
             raise InputError(f"There is no group {what!r}; there are {', '.join(known)}.")
         if kind == "text":
@@ -179,7 +189,7 @@ class Debugger:
                 re.compile(what)
             except re.error as error:
                 raise InputError(f"{what!r} is no regular expression: {error}") from error
-        self.breaks.append(Break(kind, what, person.id if person else ""))  # type: ignore[arg-type]
+        self.breaks.append(Break(kind, what, agent))  # type: ignore[arg-type]
         return self.breaks[-1]
 
     def change(self, kind: AmendmentKind, text: str, what: str = "") -> Amendment:
@@ -196,8 +206,8 @@ class Debugger:
         known = {
             "action": [""],
             "message": [message["id"] for message in self.inbox(moment)],
-            "memory": self.of.memories(moment.agent),
-            "plan": [str(number) for number, _ in enumerate(person.plan if person else (), 1)],
+            "memory": [name for name, m in self.of.memories(moment.agent).items() if m.step < moment.step],
+            "plan": [str(number) for number, _ in enumerate(person.plan, 1)],
         }
         if kind not in known:
             raise InputError(f"There is no change of {kind!r}; there are {', '.join(known)}.")
@@ -236,22 +246,37 @@ class Debugger:
             there._at = next((n for n, m in enumerate(there.moments) if _place(m) == place), len(there.moments))
         return there
 
-    def person(self, name: str) -> Persona | None:
-        """Who has this id or name."""
+    def person(self, name: str) -> Persona:
+        """Who has this id or name, or part of the name where only one has.
+
+        Raises:
+            InputError: nobody, or several.
+        """
         members = [member for group in self.of.groups for member in group.members]
-        return next((m for m in members if name in (m.id, m.name)), None)
+        exact = [m for m in members if name in (m.id, m.name)]
+        found = exact or [m for m in members if name and name.lower() in m.name.lower()]
+        if len(found) != 1:
+            named = [m.name for m in found or members]
+            known = ", ".join(named[:SHOWN]) + (" …" if len(named) > SHOWN else "")
+            raise InputError(f"{'Several people are' if found else 'Nobody in this run is'} called {name!r}: {known}.")
+        return found[0]
+
+    def amendments(self) -> Amendments:
+        """What was amended in this run."""
+        return Amendments(self.of.entries(PREFIX))
 
     def inbox(self, moment: Moment) -> list[Message]:
         """What had reached the agent since its last turn in the scenario, as far as it is on record there."""
         before = {a["id"] for a in moment.scenario["actions"] if a["step"] == moment.step - 1}
         own = {a["id"] for a in moment.scenario["actions"]}
         first = moment.step % STEPS == 0
-        return [
+        found = [
             message
             for message in moment.scenario.get("messages", [])
             if message["recipient"] == moment.agent
             and (_origin(message) in before or (first and _origin(message) not in own))
         ]
+        return self.amendments().messages(found) if found else []
 
     def delivery(self, moment: Moment) -> Delivery | None:
         """Who became aware of the action, who was left out, and why."""

@@ -24,7 +24,7 @@ from matrix_graph.memory.lane import Memory
 from matrix_graph.schema import Failure, Group, Scenario
 from matrix_graph.society.state import time_of
 from matrix_graph.society.watch import Taken, Watch
-from matrix_graph.workbench.moments import Moment
+from matrix_graph.workbench.moments import Moment, moments_of
 
 T = TypeVar("T")
 
@@ -58,20 +58,27 @@ class Live:
         work: Runs it under the watch that it is given.
         groups: Who is in it, asked for once there are turns.
         name: What it is called on screens.
+        past: Scenarios of an earlier stretch of the run.
     """
 
     def __init__(
-        self, work: Callable[[Watch], Coroutine[Any, Any, Any]], groups: Callable[[], Sequence[Group]], name: str
+        self,
+        work: Callable[[Watch], Coroutine[Any, Any, Any]],
+        groups: Callable[[], Sequence[Group]],
+        name: str,
+        past: Sequence[Scenario] = (),
     ) -> None:
         self.name = name
-        self.moments: list[Moment] = []
+        self.moments: list[Moment] = moments_of(past)
         self.result: Any = None
         self._work = work
         self._groups = groups
         self._society: tuple[Group, ...] = ()
-        self._scenarios: dict[str, Scenario] = {}
+        self._scenarios: dict[str, Scenario] = {scenario["id"]: scenario for scenario in past}
         self._numbers: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
-        self._known: set[str] = set()
+        for number, moment in enumerate(self.moments):
+            self._numbers[moment.scenario["id"]][moment.agent, moment.step] = number
+        self._known: set[str] = {moment.id for moment in self.moments}
         self._stop: Stop = nowhere
         self._arrivals: SimpleQueue[_Held | None] = SimpleQueue()
         self._held: _Held | None = None
@@ -106,6 +113,11 @@ class Live:
         return self._held.moment if self._held else None
 
     @property
+    def loose(self) -> bool:
+        """Whether it goes on while nobody waits for it, as after Ctrl-C."""
+        return self._thread is not None and not self.over and self._held is None
+
+    @property
     def amendable(self) -> bool:
         """Whether the turn at which it is held was just taken, so that it can be amended."""
         return self._held is not None and self._held.taken is not None
@@ -132,7 +144,7 @@ class Live:
         if self._held is None or self._held.taken is None:
             raise InputError("The run is past this turn; what happened before is changed in a branch.")
         taken = self._held.taken
-        self._within(taken.res.amendments.add(amendment))
+        self._within(taken.res.amendments.add(amendment, taken.res.journal))
         self._release(stands=False)
         return self._next()
 

@@ -87,10 +87,10 @@ class RunRecord:
         """The folder."""
         return str(self.folder)
 
-    def entries(self) -> list[Entry]:
-        """All that is in the journal, oldest first."""
+    def entries(self, slot: str = "") -> list[Entry]:
+        """What is in the journal under slots that begin so, oldest first."""
         path = self.folder / "journal.sqlite"
-        return entries_in(path) if path.is_file() else []
+        return entries_in(path, slot) if path.is_file() else []
 
     def call(self, slot: str) -> Entry | None:
         """The call at that place."""

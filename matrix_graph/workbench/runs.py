@@ -35,7 +35,8 @@ class LiveRun(Live):
             return arun(config, resume=resume, overwrite=overwrite, listen=listen, watch=by)
 
         self.folder = config.out
-        super().__init__(work, lambda: RunRecord(config.out).groups, str(config.out))
+        past = RunRecord(config.out).scenarios if resume and (config.out / "scenarios.jsonl").is_file() else []
+        super().__init__(work, lambda: RunRecord(config.out).groups, str(config.out), past)
 
 
 class LiveGraph(Live):

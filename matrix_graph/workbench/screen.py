@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -19,35 +20,37 @@ from matrix_graph.workbench.look import Look
 from matrix_graph.workbench.trace import printable
 
 HELP = {
-    "next [N]": "the next agent's turn, or N on",
-    "step": "the next step of the society",
-    "scenario": "the next scenario",
-    "continue": "on to the next breakpoint",
-    "finish": "on to the end",
+    "next [N]": "the next agent's turn, or N on (n)",
+    "step, scenario": "the next step of the society (s); the next scenario",
+    "continue": "on to the next breakpoint (c)",
+    "finish": "on to the end, past all breakpoints",
     "back [N]": "back one turn, or N",
-    "go ID": "to an action or a scenario",
-    "break KIND WHAT": "stop when: agent NAME, group ID, to NAME, text PATTERN, failure",
+    "go ID, where": "to an action or a scenario; the turn where we stand",
+    "break KIND WHAT": "stop when: agent NAME, group ID, to NAME, text PATTERN, failure (b)",
     "breaks, clear": "list the breakpoints; remove them",
+    "people": "who lives in which group",
     "who [NAME]": "profile, temper, goal and plan of this agent or another",
     "inbox": "what had reached the agent",
-    "memories": "what came to its mind, with relevance, recency and importance",
-    "prompt, answer": "the exact call and its answer, model, tokens and cost",
+    "memories [all]": "what came to its mind, with relevance, recency and importance; all it remembers",
+    "calls [PREFIX]": "the places of calls, those of this turn and its group's step by default",
+    "prompt, answer [SLOT]": "the exact call and its answer, model, tokens and cost",
     "why": "who became aware of the action, who was left out, and the modulator's reason",
     "edit TEXT": "the agent does TEXT instead",
-    "edit-memory ID TEXT": "it remembers TEXT from this turn on; memories lists the ids",
+    "edit-memory ID TEXT": "it remembers TEXT from this turn on; memories all lists the ids",
     "edit-message ID TEXT": "it was told TEXT; inbox lists the ids",
     "edit-plan N TEXT": "step N of its plan is TEXT from this turn on",
-    "edit-call SLOT TEXT": "any call answers TEXT: who becomes aware, a summary, a persona",
+    "edit-call SLOT TEXT": "any call answers TEXT: who becomes aware, a summary, a persona; answer shows its form",
     "fork EDIT": "any of these edits in a branch, where a run under way would take it over itself",
-    "switch": "over to the branch, and back",
-    "diff": "the actions that differ between the two",
-    "pair [branch]": "keep this turn of the two as a preference pair: the one here chosen, or the branch's",
-    "quit": "leave; a run under way stops and can be resumed",
+    "branches, switch [N]": "list them; over to the other one, or to N (0 is the run itself)",
+    "diff": "the actions that differ between here and the other, as far as both have come",
+    "pair [other]": "keep this turn of the two as a preference pair: the one here chosen, or the other's",
+    "quit": "leave; a run under way stops and can be resumed (Ctrl-D)",
 }
+SHORT = {"n": "next", "s": "step", "c": "continue", "b": "break"}
 
 
 class Screen:
-    """Reads commands and shows moments of one run, over or under way, and of a branch of it.
+    """Reads commands and shows moments of one run, over or under way, and of branches of it.
 
     Args:
         folder: Where branches and pairs go.
@@ -58,11 +61,10 @@ class Screen:
         self, debugger: Debugger, folder: Path, out: Console, price: Callable[[str], Price | None] = price_of
     ) -> None:
         self.debugger = debugger
-        self.branch: Debugger | None = None
-        self._branches: list[Debugger] = []
+        self.other: Debugger | None = None
+        self._all = [debugger]
         self._folder = folder
         self._out = out
-        self._price = price
         self._look = Look(debugger, out, price)
         self._edits: dict[str, Callable[[str], Change]] = {
             "edit": lambda said: self.debugger.change("action", said),
@@ -77,20 +79,24 @@ class Screen:
             "step": lambda _: self._look.turn(self.debugger.step()),
             "scenario": lambda _: self._look.turn(self.debugger.scenario()),
             "continue": lambda _: self._look.turn(self.debugger.run()),
-            "finish": lambda _: self._finish(self.debugger),
+            "finish": lambda _: self._finish(),
             "go": lambda said: self._look.turn(self.debugger.go(said)),
+            "where": lambda _: self._look.turn(self.debugger.here),
             "break": self._break,
             "breaks": lambda _: self._breaks(),
-            "clear": lambda _: self.debugger.breaks.clear(),
+            "clear": lambda _: self._clear(),
+            "people": lambda _: self._look.people(),
             "who": self._look.who,
             "inbox": lambda _: self._look.inbox(),
-            "memories": lambda _: self._look.memories(),
-            "prompt": lambda _: self._look.prompt(),
-            "answer": lambda _: self._look.answer(),
+            "memories": self._look.memories,
+            "calls": self._look.calls,
+            "prompt": self._look.prompt,
+            "answer": self._look.answer,
             "why": lambda _: self._look.why(),
             **{name: self._editing(name) for name in self._edits},
             "fork": self._fork,
-            "switch": lambda _: self._switch(),
+            "branches": lambda _: self._branches(),
+            "switch": self._switch,
             "diff": lambda _: self._diff(),
             "pair": self._pair,
             "help": lambda _: self._help(),
@@ -98,40 +104,51 @@ class Screen:
 
     def loop(self) -> None:
         """Until the user leaves."""
+        import readline  # noqa: F401 (with it, input() edits lines and remembers them)
+
         self._look.say(self.debugger.of.name, "help lists what to type")
         while True:
             try:
-                line = self._out.input("(matrix) ")
-            except (EOFError, KeyboardInterrupt):
+                line = input("(matrix) ")
+            except KeyboardInterrupt:
+                self._out.print()
+                continue
+            except EOFError:
                 break
             if line.strip() in ("quit", "q", "exit"):
                 break
             self.do(line)
-        for branch in self._branches:
+        for branch in self._all[1:]:
             branch.close()
 
     def do(self, line: str) -> None:
-        """One command; what cannot be done is told. A command may be cut short, such as n for next."""
+        """One command; what cannot be done is told. A command may be cut short where it is clear which is meant."""
         word, _, said = line.strip().partition(" ")
         if not word:
             return
+        word = SHORT.get(word, word)
         found = [n for n in self._commands if n == word] or [n for n in self._commands if n.startswith(word)]
-        if not found:
-            self._look.say("no such command", f"{word}; help lists them")
+        if len(found) != 1:
+            self._look.say("which?" if found else "no such command", f"{', '.join(found) or word}; help lists them")
             return
         try:
             self._commands[found[0]](said.strip())
         except MatrixError as error:
             self._look.say("!", str(error))
         except KeyboardInterrupt:
-            self._look.say("·", "the run is held at its next turn; next shows it")
+            self._look.say("·", "the run is held at its next turn, if there is one: next")
 
     def _break(self, said: str) -> None:
-        self.debugger.break_on(*_parted(said))
+        point = self.debugger.break_on(*_parted(said))
+        self._look.say("break", f"{point.kind} {self._look.name(point.agent) if point.agent else point.what}")
 
     def _breaks(self) -> None:
         for point in self.debugger.breaks:
             self._look.say(point.kind, point.what)
+
+    def _clear(self) -> None:
+        self.debugger.breaks.clear()
+        self._look.say("·", "no breakpoints")
 
     def _editing(self, name: str) -> Callable[[str], None]:
         def edit(said: str) -> None:
@@ -154,42 +171,55 @@ class Screen:
         number = 1
         while (out := Path(f"{self._folder}-branch-{number}")).exists():
             number += 1
-        self.branch = self.debugger.fork(change, out)
-        self._branches.append(self.branch)
-        self._look.say("branch", f"{out}; switch goes over to it, diff compares")
-        Look(self.branch, self._out, self._price).turn(self.branch.moment)
+        self.other = self.debugger.fork(change, out)
+        self._all.append(self.other)
+        self._look.say("branch", f"{out}; diff compares, switch goes over to it")
+        self._look.at(self.other)
 
-    def _switch(self) -> None:
-        self.debugger, self.branch = self._other(), self.debugger
+    def _branches(self) -> None:
+        for number, debugger in enumerate(self._all):
+            mark = "here" if debugger is self.debugger else "the other" if debugger is self.other else ""
+            state = debugger.of.ended or "under way"
+            self._look.say(str(number), f"{debugger.of.name}, {state}{f' ({mark})' if mark else ''}")
+
+    def _switch(self, said: str) -> None:
+        if said and not (said.isdecimal() and int(said) < len(self._all)):
+            raise InputError(f"There is no branch {said!r}; branches lists them.")
+        to = self._all[int(said)] if said else self._beside()
+        if to is not self.debugger:
+            self.debugger, self.other = to, self.debugger
         self._look.debugger = self.debugger
         self._look.say(self.debugger.of.name, "we are here now")
         if self.debugger.moment:
             self._look.turn(self.debugger.moment)
 
-    def _finish(self, debugger: Debugger) -> None:
-        with self._out.status(f"{debugger.of.name} goes on to its end; Ctrl-C holds it"):
-            debugger.finish()
-        self._look.say(debugger.of.name, f"is at its end: {len(debugger.moments)} turns")
+    def _finish(self) -> None:
+        name = self.debugger.of.name
+        with self._out.status(f"{name} goes on to its end; Ctrl-C holds it"):
+            self.debugger.finish()
+        self._look.say(name, f"{self.debugger.of.ended or 'at its end'}; {len(self.debugger.moments)} turns")
 
     def _diff(self) -> None:
-        other = self._other()
-        if self.debugger.over and not other.over:
-            self._finish(other)
-        found = diff_runs(self.debugger.of, other.of)
-        table = Table("action", "here", "in the branch", show_lines=True)
+        here, there = self.debugger.of, self._beside().of
+        found = diff_runs(here, there)
+        table = Table("action", escape(printable(here.name)), escape(printable(there.name)), show_lines=True)
         for difference in found:
             sides = (a["text"] if a else "(nothing)" for a in (difference.here, difference.there))
             table.add_row(difference.id, *(Text(printable(side)) for side in sides))
         self._out.print(table if found else "no action differs")
-        if not (self.debugger.over and other.over):
-            self._look.say("·", "as far as the two have come; finish takes the one we are in to its end")
-        self._look.say("calls", f"{asked_anew(self.debugger.of, other.of)} were made anew in {other.of.name}")
+        if not (here.over and there.over):
+            self._look.say("·", "as far as both have come; switch and finish take one to its end")
+        self._look.say("calls", f"{asked_anew(here, there)} of {there.name} are not on record in {here.name}")
 
     def _pair(self, said: str) -> None:
-        row = preference_pair(self.debugger.of, self._other().of, self.debugger.here.id, chosen_there=said == "branch")
+        if said not in ("", "other"):
+            raise InputError("pair keeps the one here as chosen, pair other the other's.")
+        here, there = self.debugger, self._beside()
+        row = preference_pair(here.of, there.of, here.here.id, chosen_there=said == "other")
         path = self._folder / "pairs.jsonl"
-        write_json_lines(path, [*(r for r in read_json_lines(path) if r["id"] != row["id"]), row])
-        self._look.say("pair", f"{row['id']} in {path}")
+        others = [r for r in read_json_lines(path) if r["id"] != row["id"]]
+        write_json_lines(path, [*others, row])
+        self._look.say("pair", f"{row['id']} in {path}; chosen is what happened in {(there if said else here).of.name}")
 
     def _help(self) -> None:
         table = Table(show_header=False, box=None)
@@ -197,14 +227,14 @@ class Screen:
             table.add_row(Text(command, "bold"), told)
         self._out.print(table)
 
-    def _other(self) -> Debugger:
-        if self.branch is None:
+    def _beside(self) -> Debugger:
+        if self.other is None:
             raise InputError("There is no branch yet: edit TEXT, or fork edit TEXT where the run is held")
-        return self.branch
+        return self.other
 
 
 def _number(said: str) -> int:
-    if said and not said.isdigit():
+    if said and not said.isdecimal():
         raise InputError(f"{said!r} is no number of turns.")
     return int(said or 1)
 

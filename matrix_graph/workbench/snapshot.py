@@ -8,6 +8,7 @@ from pathlib import Path
 
 from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
+from matrix_graph.filter_folder import SUMMARY
 from matrix_graph.memory.lane import Memory
 from matrix_graph.schema import Group, Scenario
 from matrix_graph.workbench.branch import copy_run
@@ -60,6 +61,8 @@ def record_of(folder: Path) -> RunRecord:
     Raises:
         InputError: there is no run.
     """
+    if (folder / SUMMARY).is_file() and not (folder / "run.json").is_file():
+        raise InputError(f"{folder} holds a filter run, which has no turns; matrix-graph report {folder} shows it.")
     record = RunRecord(folder)
     if record.summary["ended"] not in ("running", "forked"):
         return record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,11 +159,16 @@ async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_p
     assert all(d["recipients"] == [] for d in same)
 
 
+def folder_call(folder: Path) -> str:
+    return next(slot for slot in RunRecord(folder).calls if slot.endswith("deliver#1"))
+
+
 def test_on_a_screen(folder: Path) -> None:
     out = Console(record=True, width=160)
     screen = Screen(Debugger(RunRecord(folder)), folder, out)
-    for line in ("next", "why", "memories", "prompt", "answer", "who", "inbox", "n 2", "back", "breaks", "help", "zzz",
-                 "break agent nobody", "go nowhere", "edit", "pair", "", "next x"):  # fmt: skip
+    lines = """next; why; memories; prompt; answer; who; inbox; n 2; back; breaks; help; zzz; break agent nobody; edit-m 1 x
+        calls; people; memories all; where; break to nobody; back 100; n 900; n; go nowhere; edit; pair; ; next x"""
+    for line in [*re.split("[;\n]", lines), f"edit-call {folder_call(folder)} nonsense"]:
         screen.do(line)
     shown = out.export_text()
     for words in (
@@ -172,7 +178,12 @@ def test_on_a_screen(folder: Path) -> None:
         "system",
         "plan 1",
         "no such command",
+        "which?",
+        "must the new one be",
         "Nobody in this run",
+        "before the first turn",
+        "past the last turn",
+        "deliver#1",
         "no branch yet",
     ):
         assert words in shown
@@ -180,10 +191,10 @@ def test_on_a_screen(folder: Path) -> None:
 
 
 def test_a_session_of_a_whole_process(folder: Path) -> None:
-    lines = ["next", 'edit I burn the letter, "all of it".', "diff", "pair branch", "quit"]
+    lines = ["next", 'edit I burn the letter, "all of it".', "diff", "pair other", "quit"]
     command = [sys.executable, "-m", "matrix_graph.workbench.cli", "debug", str(folder)]
     done = subprocess.run(command, input="\n".join(lines), capture_output=True, text=True, timeout=200, check=True)
-    assert "were made anew" in done.stdout
+    assert "are not on record in" in done.stdout
     (pair,) = read_json_lines(folder / "pairs.jsonl")
     assert pair["chosen"][0]["content"] == 'I burn the letter, "all of it".'
     assert Path(f"{folder}-branch-1").is_dir()

@@ -351,6 +351,15 @@ def test_a_run_left_in_the_middle_is_resumed_without_asking_twice(server: FakeSe
         debugger.amend(debugger.change("action", "I sank the boat."))
         place = debugger.here
     assert debugger.of.result.summary["ended"] == "interrupted"  # type: ignore[union-attr]
+    for _ in range(2):
+        with Debugger(LiveRun(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)) as later:
+            later.agent(12)
+    closed = [a["id"] for s in RunRecord(tmp_path / "run").scenarios for a in s["actions"]]
+    with Debugger(LiveRun(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)) as later:
+        assert [m.id for m in later.moments][: len(closed)] == [m.id for m in RunRecord(tmp_path / "run").moments]
+        assert later.agent(0) == (later.moments[-1] if closed else None)
+        assert later.agent()
+        assert later.held
     before = {(e.slot, e.digest) for e in RunRecord(tmp_path / "run").entries()}
     asked = sum(server.requests.values())
     result = run(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)
@@ -416,12 +425,12 @@ def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
     options = f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --price 1,2 --base-url {server.url} --out {out}"
     command = [*COMMAND, "run", "--debug", "--model", "openai:fake", "--embeddings", "openai:fake", *options.split()]
     lines = ["next", "answer", "edit I hid the key.", "fork edit-plan 1 sell the mill", "diff", "switch", "switch",
-             "break failure", "continue", "back", "fork edit I told nobody.", "pair branch", "quit"]  # fmt: skip
+             "break failure", "continue", "back", "fork edit I told nobody.", "pair other", "quit"]  # fmt: skip
     done = subprocess.run(command, check=False, input="\n".join(lines), capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert "I hid the key." in done.stdout
     assert "USD" in done.stdout
-    assert "as far as the two have come" in done.stdout
+    assert "as far as both have come" in done.stdout
     assert "pair-" in done.stdout
     assert RunRecord(out).summary["ended"] == "complete"
     assert "I hid the key." in json.dumps(RunRecord(out).scenarios)
@@ -453,3 +462,7 @@ def test_ctrl_c_holds_a_run_that_was_let_go(server: FakeServer, tmp_path: Path) 
         screen.do("next")
         assert debugger.held
         assert not debugger.over
+        screen.do("edit I stop here.")
+        assert debugger.here.action
+        assert debugger.here.action["text"] == "I stop here."
+        assert screen.other is None, "the run itself was changed"
