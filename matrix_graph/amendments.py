@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Literal, NamedTuple
 
-from matrix_graph.llm.journal import Entry, Journal, entry_for
+from matrix_graph.llm.journal import Entry, Journal, clean, entry_for
 from matrix_graph.schema import Message
 
 AmendmentKind = Literal["action", "message", "memory", "plan"]
@@ -23,7 +23,7 @@ class Amendment(NamedTuple):
     """From step `since` on, `text` is what `agent` did, was told, remembers, or plans.
 
     `what` names the message by its id, the memory by its `step-number`, the step of the plan by its number from 1;
-    an action needs no name.
+    an action needs no name. `was` is what a memory said before.
     """
 
     kind: AmendmentKind
@@ -31,6 +31,7 @@ class Amendment(NamedTuple):
     since: int
     text: str
     what: str = ""
+    was: str = ""
 
     @property
     def slot(self) -> str:
@@ -39,8 +40,9 @@ class Amendment(NamedTuple):
 
     def entry(self) -> Entry:
         """The amendment as an entry of the journal, which counts as no call."""
-        of = {"kind": self.kind, "agent": self.agent, "since": self.since, "what": self.what}
-        return replace(entry_for(self.slot, "", of), answer=self.text, finish="edited")
+        of = {"kind": self.kind, "agent": self.agent, "since": self.since, "what": self.what, "was": self.was}
+        of = {name: clean(value) if isinstance(value, str) else value for name, value in of.items()}
+        return replace(entry_for(self.slot, "", of), answer=clean(self.text), finish="edited")
 
 
 class Amendments:
@@ -82,6 +84,17 @@ class Amendments:
             return tuple(plan)
         texts = {int(a.what): a.text for a in self.of(agent, "plan", step)}
         return tuple(texts.get(number, text) for number, text in enumerate(plan, 1))
+
+    def memories(self, agent: str, step: int) -> dict[str, str]:
+        """What the amended memories of the agent say at this step, by `step-number`; earlier, what they said."""
+        own = sorted((a for a in self._own.get(agent, {}).values() if a.kind == "memory"), key=lambda a: a.since)
+        texts: dict[str, str] = {}
+        for amendment in own:
+            if amendment.since <= step:
+                texts[amendment.what] = amendment.text
+            else:
+                texts.setdefault(amendment.what, amendment.was)
+        return texts
 
     def messages(self, messages: Sequence[Message]) -> list[Message]:
         """The messages as they were heard in the end."""

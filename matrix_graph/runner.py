@@ -143,6 +143,8 @@ class _Session:
     async def begin(cls, config: RunConfig, resume: bool, overwrite: bool, listen: Listener) -> _Session:
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other.")
+        if overwrite and config.offline:
+            raise InputError("--offline lives on what is on record, which --overwrite deletes.")
         if resume:
             config = resumed(config)
         else:

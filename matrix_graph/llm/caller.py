@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from matrix_graph.errors import CallFailed, InputError, MatrixError, ProviderDown, RunPaused
 from matrix_graph.llm import structured
 from matrix_graph.llm.budget import Budget
-from matrix_graph.llm.journal import Entry, Journal, entry_for
+from matrix_graph.llm.journal import Entry, Journal, clean, entry_for
 from matrix_graph.llm.limiter import Limiter
 from matrix_graph.llm.local import CHAT_MODEL
 from matrix_graph.llm.offline import NotOnRecord
@@ -213,7 +213,7 @@ class Caller:
             usage = message.usage_metadata
             entry = replace(
                 entry,
-                answer=str(message.text).encode("utf-8", "replace").decode(),
+                answer=clean(str(message.text)),
                 finish=_finish_reason(message),
                 input_tokens=usage["input_tokens"] if usage else 0,
                 output_tokens=usage["output_tokens"] if usage else 0,

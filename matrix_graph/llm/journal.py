@@ -123,10 +123,10 @@ class Journal:
 
     async def kept(self, slot: str, by: str, asked: str, answer: Callable[[], Awaitable[str]]) -> str:
         """What somebody who is no model of ours answered here, asked now unless it is on record. Counts as no call."""
-        entry = entry_for(slot, by, {"messages": [{"role": "user", "content": asked}]})
+        entry = entry_for(slot, by, {"messages": [{"role": "user", "content": clean(asked)}]})
         if found := await self.find(slot, entry.digest):
             return found.answer
-        text = await answer()
+        text = clean(await answer())
         await self.record(replace(entry, answer=text, finish="stop"))
         return text
 
@@ -220,6 +220,11 @@ def entries_in(path: Path, slot: str = "") -> list[Entry]:
         return _entries(db, slot)
 
 
+def last_at(slot: str, entries: Sequence[Entry]) -> Entry | None:
+    """The last call in that place; of a place without its attempt (`#1`), the last attempt."""
+    return next((e for e in reversed(entries) if slot in (e.slot, e.slot.rpartition("#")[0])), None)
+
+
 def copy_journal(source: Path, target: Path) -> None:
     """Copy a journal, which may be in use, also elsewhere."""
     with closing(_to_read(source)) as old, closing(sqlite3.connect(target)) as new:
@@ -243,6 +248,11 @@ def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
             done.set_exception(error)
         else:
             done.set_result(None)
+
+
+def clean(text: str) -> str:
+    """The text without halves of characters, which no file takes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def entry_for(slot: str, model: str, request: dict[str, Any]) -> Entry:

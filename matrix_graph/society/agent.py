@@ -20,6 +20,9 @@ from matrix_graph.society.messages import remembered
 from matrix_graph.society.state import Outcome, Turn, time_of
 
 MAX_TOKENS = 200
+OWN_AGENT, PERSON = "own agent", "person"
+"""Whose answers they are in the journal, where no model of ours was asked."""
+
 _STATUS = re.compile(r"(?:\A|\n|(?<=[.!?])\s)[^\w\n]*(CONTINUE|GOAL REACHED)\W*\Z")
 _UNKNOWN = "(nothing comes to mind)"
 
@@ -73,12 +76,13 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
         journal, slot = (await opened(runtime.context)).journal, f"{_slot(state)}#1"
+        by = PERSON if getattr(runnable, "name", None) == PERSON else OWN_AGENT
 
         async def said() -> str:
             return _text_of(await runnable.ainvoke(state))
 
         try:
-            text = await journal.kept(slot, "own agent", json.dumps(state, ensure_ascii=False, indent=1), said)
+            text = await journal.kept(slot, by, json.dumps(state, ensure_ascii=False, indent=1), said)
         except (MatrixError, GraphBubbleUp):
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
@@ -100,7 +104,7 @@ def human_agent() -> Runnable[Turn, str]:
     async def act(turn: Turn) -> str:
         return str(interrupt({"asks": "action", "agent": turn["agent"], "turn": dict(turn)}))
 
-    return RunnableLambda(act)
+    return RunnableLambda(act, name=PERSON)
 
 
 def _text_of(given: Any) -> str:

@@ -198,12 +198,14 @@ class _Nodes:
         turns = []
         for persona in acting:
             position = moment.progress[persona.id]["plan_step"]
+            ahead = position < len(persona.plan)
             turns.append(
                 Turn(
                     agent=persona.id,
                     round=round,
                     step=moment.step,
-                    plan_step=persona.plan[position] if position < len(persona.plan) else "",
+                    plan_number=position + 1 if ahead else 0,
+                    plan_step=persona.plan[position] if ahead else "",
                     observations=moment.inbox.get(persona.id, []),
                     memories=[],
                     recalled=[],

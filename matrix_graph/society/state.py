@@ -35,9 +35,10 @@ def time_of(place: Placed) -> int:
 
 
 class Turn(Placed):
-    """The input of an agent node: everything that it needs to act once."""
+    """The input of an agent node: everything that it needs to act once. `plan_number` is 0 past the plan's end."""
 
     agent: str
+    plan_number: int
     plan_step: str
     observations: list[Message]
     memories: list[str]

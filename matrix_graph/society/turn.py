@@ -77,20 +77,17 @@ async def _amended(given: Turn, before: Turn, persona: Persona, amendments: Amen
     agent, step = persona.id, time_of(given)
     if not amendments.concern(agent):
         return given
-    plan = dict(zip(persona.plan, amendments.plan(agent, persona.plan, step), strict=True))
+    plan = ("", *amendments.plan(agent, persona.plan, step))
     told = {a.what: a.text for a in amendments.of(agent, "message", step)}
     heard = [m | {"text": told.get(m["id"], m["text"])} for m in before["observations"]]
-    texts = {a.what: a.text for a in amendments.of(agent, "memory", step)}
-    texts_heard = {remembered(old): remembered(new) for old, new in zip(before["observations"], heard, strict=True)}
-    await memory.remember(
-        [
-            known._replace(text=text)
-            for known in await memory.all(agent, now=step - 1)
-            for text in [texts.get(f"{known.step}-{known.number}") or texts_heard.get(known.text, known.text)]
-            if text != known.text
-        ]
-    )
-    turn: Turn = given | {"plan_step": plan.get(given["plan_step"], given["plan_step"]), "observations": heard}
+    known = await memory.all(agent, now=step - 1)
+    texts = amendments.memories(agent, step)
+    for old, new in zip(before["observations"], heard, strict=True):
+        if same := [m for m in known if m.kind == "observation" and m.text == remembered(old)]:
+            texts[f"{same[-1].step}-{same[-1].number}"] = remembered(new)
+    changed = [(m, texts.get(f"{m.step}-{m.number}", m.text)) for m in known]
+    await memory.remember([m._replace(text=text) for m, text in changed if text != m.text])
+    turn: Turn = given | {"plan_step": plan[given["plan_number"]], "observations": heard}
     await put_in_mind([turn], [query_of(turn)], memory, step - 1)
     return turn
 

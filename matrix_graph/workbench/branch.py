@@ -56,10 +56,16 @@ async def replay_run(folder: Path, out: Path, *, overwrite: bool = False) -> Run
     """
     if not (folder / "run.json").is_file():
         raise InputError(f"{folder} holds no run to live again.")
+    await asyncio.to_thread(_begin_replay, folder, out, overwrite)
+    return await arun(RunConfig.model_validate({"out": out, "offline": True}), resume=True)
+
+
+def _begin_replay(folder: Path, out: Path, overwrite: bool) -> None:
+    if out.resolve() == folder.resolve():
+        raise InputError(f"{folder} is lived again elsewhere; name another folder.")
     check_folder(out, overwrite)
     clear_folder(out)
-    await asyncio.to_thread(copy_run, folder, out)
-    return await arun(RunConfig.model_validate({"out": out, "offline": True}), resume=True)
+    copy_run(folder, out)
 
 
 def live_branch(of: Past, change: Change, out: Path) -> Live:

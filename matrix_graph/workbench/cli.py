@@ -67,6 +67,8 @@ def run(
     stopped: list[signal.Signals] = []
     try:
         settings = RunConfig.load(config, options)
+        if debug and as_json:
+            raise InputError("--debug and --json exclude each other.")
         if debug:
             result = _stepped(settings, resume, overwrite, stopped)
         else:
@@ -284,16 +286,22 @@ def _answered(result: RunResult, config: RunConfig, stopped: list[signal.Signals
 
 def _stepped(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
     """The run under the debugger, in this terminal."""
-    with RunProgress(err) as progress:
-        live = LiveRun(config, resume=resume, overwrite=overwrite, listen=progress.listen)
-        debugger = Debugger(live)
-        debugger.agent()
-    debugger.agent(-1)
-    Screen(debugger, config.out, Console(highlight=False), _prices(config.price)).loop()
-    if not debugger.over:
-        stopped.append(signal.SIGINT)
-        debugger.close()
-    result: RunResult = live.result
+
+    def stop(number: int, frame: object) -> None:
+        stopped.append(signal.Signals(number))
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
+    progress = RunProgress(err)
+    debugger = Debugger(LiveRun(config, resume=resume, overwrite=overwrite, listen=progress.listen))
+    with debugger:
+        with progress:
+            debugger.agent()
+        debugger.agent(-1)
+        Screen(debugger, config.out, Console(highlight=False), _prices(config.price)).loop()
+        if not debugger.over:
+            stopped.append(signal.SIGINT)
+    result: RunResult = debugger.of.result  # type: ignore[union-attr]
     return result
 
 

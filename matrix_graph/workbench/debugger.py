@@ -19,6 +19,7 @@ from matrix_graph.amendments import PREFIX, Amendment, AmendmentKind, Amendments
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Delivery, Group, Message, Persona
+from matrix_graph.society.agent import PERSON
 from matrix_graph.society.state import STEPS
 from matrix_graph.workbench.branch import Past, live_branch
 from matrix_graph.workbench.changes import Change
@@ -215,7 +216,13 @@ class Debugger:
             raise InputError(f"There is no {kind} {what!r} here; there are {', '.join(known[kind]) or 'none'}.")
         if not text.strip():
             raise InputError("A change needs text.")
-        return Amendment(kind, moment.agent, moment.step, text, what)
+        change = Amendment(kind, moment.agent, moment.step, text, what)
+        if kind != "memory":
+            return change
+        before = next(
+            (a.was for a in self.amendments().of(moment.agent, kind, moment.step) if a.slot == change.slot), ""
+        )
+        return change._replace(was=before or self.of.memories(moment.agent)[what].text)
 
     def amend(self, change: Amendment) -> Moment:
         """Change the turn at which a run under way is held, and stand at it as it is then taken.
@@ -225,10 +232,14 @@ class Debugger:
         """
         if self._live is None or not self.held:
             raise InputError("This turn is past; fork the run here to change it.")
+        entry = self.of.call(self.here.call)
+        if change.kind != "action" and entry and entry.model == PERSON:
+            raise InputError("A person plays this agent, and is not asked twice; edit the action.")
         place = _place(self.here)
         held = self._live.amend(change)
         if held is None or _place(held) != place:
-            raise InputError("What this change leads to is not on record, and offline no model is asked.")
+            why = self.of.ended or "what it leads to is not on record, and offline no model is asked"
+            raise InputError(f"The turn could not be taken again: {why}.")
         return self.here
 
     def fork(self, change: Change, out: Path) -> Debugger:
@@ -242,7 +253,11 @@ class Debugger:
         there = Debugger(live_branch(self.of, change, out))
         if self.moment and there._live:
             place = _place(self.moment)
-            there._live.go_on(lambda moment, known: not known and _place(moment) == place)
+            try:
+                there._live.go_on(lambda moment, known: not known and _place(moment) == place)
+            except BaseException:
+                there.close()
+                raise
             there._at = next((n for n, m in enumerate(there.moments) if _place(m) == place), len(there.moments))
         return there
 
@@ -256,6 +271,8 @@ class Debugger:
         exact = [m for m in members if name in (m.id, m.name)]
         found = exact or [m for m in members if name and name.lower() in m.name.lower()]
         if len(found) != 1:
+            if not members:
+                raise InputError("There is nobody yet; go to the first turn.")
             named = [m.name for m in found or members]
             known = ", ".join(named[:SHOWN]) + (" …" if len(named) > SHOWN else "")
             raise InputError(f"{'Several people are' if found else 'Nobody in this run is'} called {name!r}: {known}.")
@@ -267,6 +284,8 @@ class Debugger:
 
     def inbox(self, moment: Moment) -> list[Message]:
         """What had reached the agent since its last turn in the scenario, as far as it is on record there."""
+        if moment.heard is not None:
+            return list(moment.heard)
         before = {a["id"] for a in moment.scenario["actions"] if a["step"] == moment.step - 1}
         own = {a["id"] for a in moment.scenario["actions"]}
         first = moment.step % STEPS == 0

@@ -10,6 +10,7 @@ import asyncio
 import threading
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from matrix_graph.amendments import Amendment
 from matrix_graph.context import Resources
 from matrix_graph.errors import InputError
-from matrix_graph.llm.journal import Entry, entries_in
+from matrix_graph.llm.journal import Entry, entries_in, last_at
 from matrix_graph.llm.settled import finished
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.lane import Memory
@@ -128,6 +129,8 @@ class Live:
         Raises:
             Exception: what the run failed with.
         """
+        if self.over:
+            return None
         self._stop = until
         if self._thread is None:
             self._thread = threading.Thread(target=self._main, name=self.name, daemon=True)
@@ -157,7 +160,7 @@ class Live:
 
     def call(self, slot: str) -> Entry | None:
         """The call at that place, the last one if it was made again."""
-        return next((entry for entry in reversed(self.entries(slot)) if entry.slot == slot), None)
+        return last_at(slot, self.entries(slot))
 
     def memories(self, agent: str) -> dict[str, Memory]:
         """What the agent remembers now, by step and number."""
@@ -203,7 +206,9 @@ class Live:
         begun = Scenario(id=name, group=taken.group.id, round=turn["round"], agents=[], actions=[], summary="")
         scenario = self._scenarios.setdefault(name, begun)
         why = Failure(stage="act", who=outcome["call"] or outcome["agent"], reason=outcome["reason"])
-        moment = Moment(scenario, turn["agent"], time_of(turn), taken.action, None if taken.action else why)
+        moment = Moment(
+            scenario, turn["agent"], time_of(turn), taken.action, None if taken.action else why, turn["observations"]
+        )
         number = self._numbers[name].setdefault((moment.agent, moment.step), len(self.moments))
         if number == len(self.moments):
             self.moments.append(moment)
@@ -219,7 +224,9 @@ class Live:
     def _release(self, *, stands: bool) -> None:
         if self._held:
             held, self._held = self._held, None
-            self._loop.call_soon_threadsafe(held.stands.set_result, stands)
+            # A run that has ended meanwhile says so in `_next`.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(_settle, held.stands, stands)
 
     def _next(self) -> Moment | None:
         if self.over:
@@ -241,8 +248,12 @@ class Live:
         async def done() -> T:
             return await work
 
-        if self._thread and not self.over:
-            return asyncio.run_coroutine_threadsafe(done(), self._loop).result()
+        if self._thread and self._thread.is_alive() and not self._loop.is_closed():
+            work_there = done()
+            try:
+                return asyncio.run_coroutine_threadsafe(work_there, self._loop).result()
+            except RuntimeError:
+                work_there.close()
         return finished(done())
 
     def _main(self) -> None:
@@ -261,3 +272,8 @@ class Live:
         self._task = task
         self._ready.set()
         return await self._work(self)
+
+
+def _settle(future: asyncio.Future[bool], stands: bool) -> None:
+    if not future.done():
+        future.set_result(stands)

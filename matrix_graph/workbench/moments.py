@@ -6,18 +6,21 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matrix_graph.schema import Action, Failure, Scenario
+from matrix_graph.schema import Action, Failure, Message, Scenario
 from matrix_graph.society.state import STEPS
 
 
 class Moment(NamedTuple):
-    """One agent's turn: what it did, or why it did nothing. `step` counts from the run's beginning."""
+    """One agent's turn: what it did, or why it did nothing. `step` counts from the run's beginning, and
+    what the agent had `heard` is told where it was seen.
+    """
 
     scenario: Scenario
     agent: str
     step: int
     action: Action | None
     failure: Failure | None
+    heard: Sequence[Message] | None = None
 
     @property
     def id(self) -> str:

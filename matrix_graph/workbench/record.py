@@ -11,7 +11,7 @@ from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.filter_folder import SUMMARY
 from matrix_graph.llm.embedder import Embedder
-from matrix_graph.llm.journal import Entry, entries_in
+from matrix_graph.llm.journal import Entry, entries_in, last_at
 from matrix_graph.llm.models import NONE, embedding_model
 from matrix_graph.llm.settled import finished
 from matrix_graph.memory.episodic import EpisodicMemory
@@ -94,7 +94,7 @@ class RunRecord:
 
     def call(self, slot: str) -> Entry | None:
         """The call at that place."""
-        return self.calls.get(slot)
+        return self.calls.get(slot) or last_at(slot, list(self.calls.values()))
 
     def memories(self, agent: str) -> dict[str, Memory]:
         """What the agent remembers at the end, by step and number; nothing where the run's store is gone or in use."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
+from langgraph.types import Command
 
 from matrix_graph.config import RunConfig
 from matrix_graph.context import Context
@@ -36,7 +37,7 @@ class LiveRun(Live):
 
         self.folder = config.out
         past = RunRecord(config.out).scenarios if resume and (config.out / "scenarios.jsonl").is_file() else []
-        super().__init__(work, lambda: RunRecord(config.out).groups, str(config.out), past)
+        super().__init__(work, lambda: RunRecord(config.out).groups if self.moments else (), str(config.out), past)
 
 
 class LiveGraph(Live):
@@ -68,6 +69,10 @@ class LiveGraph(Live):
         journal at `out`, so that nothing is asked again up to the change."""
         if self._res is None:
             raise InputError("The run has not begun; there is no past to branch from.")
+        if out.exists():
+            raise InputError(f"{out} is there already; name a new file for the branch's journal.")
+        if self._given is None or isinstance(self._given, Command):
+            raise InputError("A graph that went on from a checkpoint cannot branch; fork where it began.")
         self._res.journal.copy_to(out)
         put_into(out, change)
         context = replace(self._context, journal=out, run=f"{self._context.run}-{out.stem}")

@@ -13,6 +13,7 @@ from rich.text import Text
 from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.export.files import read_json_lines, write_json_lines
 from matrix_graph.llm.budget import Price, price_of
+from matrix_graph.llm.journal import clean
 from matrix_graph.workbench.branch import asked_anew, diff_runs, preference_pair
 from matrix_graph.workbench.changes import CallEdit, Change
 from matrix_graph.workbench.debugger import Debugger
@@ -113,11 +114,11 @@ class Screen:
             except KeyboardInterrupt:
                 self._out.print()
                 continue
-            except EOFError:
+            except (EOFError, RuntimeError):  # the latter where there is no standard input
                 break
             if line.strip() in ("quit", "q", "exit"):
                 break
-            self.do(line)
+            self.do(clean(line))
         for branch in self._all[1:]:
             branch.close()
 
@@ -195,7 +196,7 @@ class Screen:
 
     def _finish(self) -> None:
         name = self.debugger.of.name
-        with self._out.status(f"{name} goes on to its end; Ctrl-C holds it"):
+        with self._out.status(f"{escape(name)} goes on to its end; Ctrl-C holds it"):
             self.debugger.finish()
         self._look.say(name, f"{self.debugger.of.ended or 'at its end'}; {len(self.debugger.moments)} turns")
 

@@ -20,6 +20,7 @@ import pytest
 from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
+from langgraph.types import Command
 from rich.console import Console
 
 from matrix_graph.amendments import AmendmentKind
@@ -29,10 +30,12 @@ from matrix_graph.errors import CapReached, InputError
 from matrix_graph.llm.settled import finished
 from matrix_graph.memory.records import Records
 from matrix_graph.pipeline import create_matrix
-from matrix_graph.runner import run
+from matrix_graph.runner import arun, run
+from matrix_graph.schema import Group, Persona
+from matrix_graph.society.agent import human_agent
 from matrix_graph.society.graph import create_society
 from matrix_graph.testing import FakeChat, FakeServer, Faults
-from matrix_graph.workbench.branch import asked_anew, copy_run, diff_runs, fork_run, preference_pair
+from matrix_graph.workbench.branch import asked_anew, copy_run, diff_runs, fork_run, preference_pair, replay_run
 from matrix_graph.workbench.debugger import Debugger
 from matrix_graph.workbench.moments import Moment
 from matrix_graph.workbench.record import RunRecord, asked
@@ -335,6 +338,120 @@ def test_agents_that_no_model_plays_and_turns_that_failed_can_be_edited() -> Non
         debugger.finish()
         said = [a["text"] for s in debugger.of.scenarios for a in s["actions"] if a["agent"] == "agent1"]
     assert said == ["I leave.", "I come back.", "I wait."]
+
+
+@pytest.mark.parametrize("kind", ["memory", "message", "plan"])
+def test_on_resume_an_edit_changes_nothing_that_came_before_it(
+    kind: AmendmentKind, server: FakeServer, tmp_path: Path
+) -> None:
+    with Debugger(LiveRun(given(server, tmp_path / "run"))) as debugger:
+        debugger.agent()
+        while debugger.here.step < 2 or kind not in (found := dict(changes(debugger))):
+            assert debugger.agent()
+        place = debugger.here
+        debugger.amend(debugger.change(kind, "the zeppelin over the salt works", found[kind]))
+        known = {(e.slot, e.digest) for e in debugger.of.entries()}
+    run(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)
+    record = RunRecord(tmp_path / "run")
+    earlier = [f"/r0/s{n}/{place.agent}#" for n in range(place.step)]
+    new = [e.slot for e in record.entries() if (e.slot, e.digest) not in known]
+    assert not [slot for slot in new if any(part in slot for part in earlier)]
+    moment = next(m for m in record.moments if (m.agent, m.step) == (place.agent, place.step))
+    entry = record.call(moment.call)
+    assert entry
+    assert "zeppelin" in entry.request
+
+
+def test_of_equal_steps_of_a_plan_the_one_that_is_named_changes() -> None:
+    people = tuple(Persona(m.profile, m.personality, m.goal, ("sail", "mend", "sail")) for m in SOCIETY[0].members)
+    society = (Group("group-001", people),)
+    graph = create_society(society).compile(store=InMemoryStore())
+    ctx = context(communication="none")
+    with Debugger(graph, {"quota": 1}, groups=society, context=ctx, config=CONFIG) as debugger:
+        debugger.break_on("agent", people[0].id)
+        debugger.run()
+        debugger.amend(debugger.change("plan", "burn the boat", "3"))
+        for words in ("sail", "mend", "burn the boat"):
+            entry = debugger.of.call(debugger.here.call)
+            assert entry
+            assert words in asked(entry)[-1]["content"]
+            debugger.run()
+
+
+def test_a_person_who_plays_is_not_asked_twice() -> None:
+    graph = create_society(SOCIETY, agents={"agent0": human_agent()}).compile(
+        checkpointer=InMemorySaver(), store=InMemoryStore()
+    )
+    ctx = context()
+    out = finished(graph.ainvoke({"quota": 1}, CONFIG, context=ctx))
+    answer = Command(resume={out["__interrupt__"][0].id: "I mend the net."})
+    with Debugger(graph, answer, groups=SOCIETY, context=ctx, config=CONFIG) as debugger:
+        debugger.break_on("agent", "agent0")
+        debugger.run()
+        with pytest.raises(InputError, match="not asked twice"):
+            debugger.amend(debugger.change("plan", "sell the net", "1"))
+        edited = debugger.amend(debugger.change("action", "I sell the net."))
+        assert edited.action
+        assert edited.action["text"] == "I sell the net."
+        debugger.finish()
+        assert debugger.of.ended == "a person is asked"
+
+
+def test_what_an_agent_of_ones_own_says_may_be_broken_text(tmp_path: Path) -> None:
+    graph = create_society(SOCIETY, agents={"agent1": RunnableLambda(lambda _: "half \ud83d")}).compile(
+        store=InMemoryStore()
+    )
+    ctx = context(journal=tmp_path / "journal.sqlite")
+    with Debugger(graph, {"quota": 2}, groups=SOCIETY, context=ctx, config=CONFIG) as debugger:
+        debugger.finish()
+        assert debugger.over
+        assert all(m.failure is None for m in debugger.moments)
+
+
+def test_a_cap_that_is_reached_while_a_turn_is_held_ends_the_run_properly() -> None:
+    with live(ctx=context(max_calls=7)) as debugger:
+        assert debugger.agent()
+        time.sleep(0.5)
+        with pytest.raises(CapReached):
+            turns(debugger)
+        assert debugger.over
+        assert debugger.of.memories("agent0")
+        assert debugger.agent() is None
+
+
+def test_a_branch_takes_nobodys_place(tmp_path: Path) -> None:
+    with live() as debugger:
+        debugger.agent(2)
+        change = debugger.change("action", "I leave.")
+        with debugger.fork(change, tmp_path / "there.sqlite"), pytest.raises(InputError, match="is there already"):
+            debugger.fork(change, tmp_path / "there.sqlite")
+
+
+async def test_a_run_is_not_lived_again_over_itself(server: FakeServer, tmp_path: Path) -> None:
+    await arun(given(server, tmp_path / "run"))
+    for attempt in (
+        lambda: replay_run(tmp_path / "run", tmp_path / "run", overwrite=True),
+        lambda: arun(given(server, tmp_path / "run", offline=True), overwrite=True),
+    ):
+        with pytest.raises(InputError):
+            await attempt()
+    assert RunRecord(tmp_path / "run").scenarios
+
+
+def test_a_terminated_debugger_leaves_a_run_that_can_go_on(server: FakeServer, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --base-url {server.url} --out {out}"
+    command = [*COMMAND, "run", "--debug", "--model", "openai:fake", "--embeddings", "openai:fake", *options.split()]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin
+        process.stdin.write(b"next 2\n")
+        process.stdin.flush()
+        while server.requests["ok"] < 6:
+            time.sleep(0.05)
+        time.sleep(1.5)
+        process.terminate()
+        assert process.wait(timeout=60) == 143
+    assert RunRecord(out).summary["ended"] == "interrupted"
 
 
 async def test_inside_an_event_loop_as_in_a_notebook() -> None:
