@@ -19,6 +19,7 @@ from matrix_graph.filter_runner import filter_rows
 from matrix_graph.runner import run
 from matrix_graph.testing import FakeServer
 from matrix_graph.workbench.report.page import write_report
+from matrix_graph.workbench.report.society import _labels
 from tests.helpers import sft
 
 HOSTILE = (
@@ -112,6 +113,18 @@ def test_a_browser_runs_our_script_and_no_other(folder: Path, tmp_path: Path) ->
         [*command, page.split("#")[0] + target], capture_output=True, text=True, timeout=120, check=True
     )
     assert f'id="{target[1:]}" open' in opened.stdout, "our own script opens what a link leads to"
+
+
+def test_names_on_the_map_do_not_lie_on_each_other() -> None:
+    names = {"a": "Farzaneh Dowlatshahi", "b": "Jutta Kozlowski-Behrens", "c": "Bo"}
+    labels = _labels({"a": (500.0, 200.0), "b": (660.0, 198.0), "c": (580.0, 400.0)}, names)
+    seen = Seen()
+    seen.feed("".join(labels.values()))
+    assert all(name in seen.text for name in names.values())
+    heights = [float(labels[agent].split(' y="')[1].split('"')[0]) for agent in ("a", "b")]
+    assert (
+        abs(heights[0] - heights[1]) >= 12 or 'text-anchor="end"' in labels["a"] or 'text-anchor="start"' in labels["b"]
+    )
 
 
 async def test_a_filter_run_is_a_page_too(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,12 @@ def society_map(record: RunRecord, *, slider: bool = True) -> Html:
                 pair = message["sender"], message["recipient"]
                 lines.append(_line(places, *pair, scenario["round"], home[pair[0]] == home[pair[1]]))
     dots = []
+    labels = _labels(places, names) if len(names) <= 60 else {}
     for number, group in enumerate(record.groups):
         hue = int(number * 137.508) % 360
         for member in group.members:
             x, y = places[member.id]
-            side, end = (-9, "end") if x > MAP[0] * 0.75 else (9, "start")
-            at = {"x": f"{x + side:.1f}", "y": f"{y + 4:.1f}", "text_anchor": end}
-            label = tag("text", member.name, **at) if len(names) <= 60 else None
+            label = labels.get(member.id)
             dot = tag(
                 "circle",
                 tag("title", f"{member.name}, {group.id}: {member.profile.description}"),
@@ -64,6 +63,34 @@ def society_map(record: RunRecord, *, slider: bool = True) -> Html:
         "somebody, dashed from another group. Move the slider to see one round after another."
     )
     return joined([tag("p", told, class_="hint"), control if slider else None, tag("div", picture, class_="wide")])
+
+
+def _labels(places: Mapping[str, tuple[float, float]], names: Mapping[str, str]) -> dict[str, Html]:
+    """Each name beside its dot, where it lies on no dot and on no other name, if there is such a place."""
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places.values()]
+    labels = {}
+    for agent, (x, y) in sorted(places.items(), key=lambda place: place[1]):
+        width = 7.2 * len(names[agent])
+        spots: list[tuple[float, int, str, float, float, _Box]] = []
+        for side, down in ((9, 4), (-9, 4), (0, -11), (0, 20), (9, -9), (-9, -9), (9, 16), (-9, 16)):
+            anchor_at, left = ("start", 0.0) if side > 0 else ("end", -width) if side < 0 else ("middle", -width / 2)
+            box = (x + side + left, y + down - 10, x + side + left + width, y + down + 3)
+            hidden = sum(_overlap(box, other) for other in taken) + 100.0 * (box[0] < 0 or box[2] > MAP[0])
+            spots.append((hidden, len(spots), anchor_at, x + side, y + down, box))
+        _, _, end, left, low, box = min(spots)
+        taken.append(box)
+        labels[agent] = tag("text", names[agent], x=f"{left:.1f}", y=f"{low:.1f}", text_anchor=end)
+    return labels
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _overlap(one: _Box, other: _Box) -> float:
+    """The area that two boxes share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return max(0.0, width) * max(0.0, height)
 
 
 def timeline(record: RunRecord) -> Html:
