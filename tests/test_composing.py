@@ -84,7 +84,7 @@ async def test_events_stream_and_calls_carry_the_agents_names() -> None:
 
     class Listener(AsyncCallbackHandler):
         async def on_chat_model_start(self, serialized: Any, messages: Any, **given: Any) -> None:
-            seen.append(given["metadata"])
+            seen.append(given["metadata"] | {"tags": given["tags"], "name": given["name"]})
 
     graph = create_society(groups(2)).compile(store=InMemoryStore())
     config: Any = {"callbacks": [Listener()], "recursion_limit": 1_000}
@@ -98,6 +98,8 @@ async def test_events_stream_and_calls_carry_the_agents_names() -> None:
     assert {m.get("langgraph_node") for m in seen} >= {"Agent0 Doe", "Agent1 Doe", "modulator", "scenario"}
     assert {m.get("agent") for m in seen} >= {"agent0", "agent1"}
     assert {m.get("group") for m in seen} >= {"group-001"}
+    assert all(set(m["tags"]) >= {"matrix-graph", "society"} for m in seen)
+    assert "society/r0/s0/agent0#1" in {m["name"] for m in seen}
 
 
 async def test_langgraphs_retries_and_cache_stand_beside_ours() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from matrix_graph.errors import CallFailed, InputError, MatrixError, ProviderDown, RunPaused
@@ -248,6 +249,7 @@ class Caller:
         line, problem, first_error = self._line, "", 0.0
         if line.offline:
             raise NotOnRecord(slot)
+        traced = RunnableConfig(run_name=slot, tags=["matrix-graph", slot.partition("/")[0]])
         for attempt in range(1, ATTEMPTS + 1):
             async with line.limiter.slot(rank if attempt == 1 else -1):
                 if line.halted:
@@ -256,7 +258,7 @@ class Caller:
                 begun = time.monotonic()
                 try:
                     async with asyncio.timeout(self._timeout):
-                        message = await self.model.ainvoke(messages, **params)
+                        message = await self.model.ainvoke(messages, traced, **params)
                     line.last_success = time.monotonic()
                     line.limiter.succeeded()
                     return message
