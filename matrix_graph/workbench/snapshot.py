@@ -1,4 +1,4 @@
-"""A run that is going on elsewhere, or was killed, as far as its journal tells it."""
+"""A run that is not at its end (it goes on elsewhere, was stopped or killed), as far as its journal tells it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Snapshot(RunRecord):
 
 
 def record_of(folder: Path) -> RunRecord:
-    """What is on record of a run, or told by its journal where it is going on or was killed.
+    """What is on record of a run; of one that is not at its end, what its journal tells.
 
     Raises:
         InputError: there is no run.
@@ -64,8 +64,13 @@ def record_of(folder: Path) -> RunRecord:
     if (folder / SUMMARY).is_file() and not (folder / "run.json").is_file():
         raise InputError(f"{folder} holds a filter run, which has no turns; matrix-graph report {folder} shows it.")
     record = RunRecord(folder)
-    if record.summary["ended"] not in ("running", "forked"):
+    if record.summary["ended"].startswith(("complete", "exhausted")):
         return record
     if not (folder / "journal.sqlite").is_file():
         raise InputError(f"The run in {folder} has only just begun; wait for its first calls.")
-    return Snapshot(folder)
+    try:
+        return Snapshot(folder)
+    except InputError:
+        if record.scenarios:
+            return record
+        raise

@@ -477,6 +477,8 @@ def test_a_run_left_in_the_middle_is_resumed_without_asking_twice(server: FakeSe
         assert later.agent(0) == (later.moments[-1] if closed else None)
         assert later.agent()
         assert later.held
+    told = [m for m in record_of(tmp_path / "run").moments if m.action]
+    assert "I sank the boat." in [m.action["text"] for m in told if m.action], "also of a scenario that is not closed"
     before = {(e.slot, e.digest) for e in RunRecord(tmp_path / "run").entries()}
     asked = sum(server.requests.values())
     result = run(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)
