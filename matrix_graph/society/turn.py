@@ -83,7 +83,8 @@ async def _amended(given: Turn, before: Turn, persona: Persona, amendments: Amen
     known = await memory.all(agent, now=step - 1)
     texts = amendments.memories(agent, step)
     for old, new in zip(before["observations"], heard, strict=True):
-        if same := [m for m in known if m.kind == "observation" and m.text == remembered(old)]:
+        same = [m for m in known if m.kind == "observation" and m.text == remembered(old)]
+        if same and new != old:
             texts[f"{same[-1].step}-{same[-1].number}"] = remembered(new)
     changed = [(m, texts.get(f"{m.step}-{m.number}", m.text)) for m in known]
     await memory.remember([m._replace(text=text) for m, text in changed if text != m.text])

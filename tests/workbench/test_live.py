@@ -170,6 +170,12 @@ def changes(debugger: Debugger) -> Iterator[tuple[AmendmentKind, str]]:
     yield "plan", "2"
 
 
+def changed(debugger: Debugger, kind: AmendmentKind, what: str) -> str:
+    """Another text; a memory's is still near to what brought it up, so that it comes up again."""
+    before = debugger.of.memories(debugger.here.agent)[what].text if kind == "memory" else ""
+    return f"{before} The zeppelin over the salt works".strip()
+
+
 @pytest.mark.parametrize("kind", ["memory", "message", "plan"])
 def test_what_is_amended_is_in_the_prompt_and_before_it_nothing_is_asked_again(kind: AmendmentKind) -> None:
     model = FakeChat()
@@ -182,7 +188,7 @@ def test_what_is_amended_is_in_the_prompt_and_before_it_nothing_is_asked_again(k
         before, calls = debugger.here, model.calls
         old = debugger.of.call(before.call)
         assert old
-        text = "the zeppelin over the salt works"
+        text = changed(debugger, kind, found[kind])
         after = debugger.amend(debugger.change(kind, text, found[kind]))
         new = debugger.of.call(after.call)
         assert new
@@ -349,7 +355,7 @@ def test_on_resume_an_edit_changes_nothing_that_came_before_it(
         while debugger.here.step < 2 or kind not in (found := dict(changes(debugger))):
             assert debugger.agent()
         place = debugger.here
-        debugger.amend(debugger.change(kind, "the zeppelin over the salt works", found[kind]))
+        debugger.amend(debugger.change(kind, changed(debugger, kind, found[kind]), found[kind]))
         known = {(e.slot, e.digest) for e in debugger.of.entries()}
     run(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)
     record = RunRecord(tmp_path / "run")

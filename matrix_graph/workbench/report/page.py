@@ -10,6 +10,7 @@ from pathlib import Path
 
 from matrix_graph.export.files import write_text
 from matrix_graph.filter_folder import SUMMARY
+from matrix_graph.llm.journal import clean
 from matrix_graph.workbench.record import FilterRecord, RunRecord
 from matrix_graph.workbench.report import controls, rows, society
 from matrix_graph.workbench.report.html import Html, anchor, joined, tag
@@ -72,7 +73,7 @@ def _page(title: str, header: Html, parts: Mapping[str, Html]) -> str:
         ]
     )
     inside = joined([header, menu, tag("main", *body), tag("script", Html(script))])
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{inside}</body></html>\n'
+    return clean(f'<!doctype html>\n<html lang="en"><head>{head}</head><body>{inside}</body></html>\n')
 
 
 def _header(record: RunRecord) -> Html:

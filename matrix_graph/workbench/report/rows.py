@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 from matrix_graph.filtering.funnel import funnel_svg
-from matrix_graph.filtering.rows import answer_of, answers_of, prompt_of, words_in
+from matrix_graph.filtering.noted import judge_of, rewards_of
+from matrix_graph.filtering.rows import answer_of, answers_of, prompt_of, turns_of, words_in, wrong_shape
 from matrix_graph.llm.journal import Entry
 from matrix_graph.schema import Rejection, Row
 from matrix_graph.workbench.record import FilterRecord, RunRecord, asked
@@ -16,6 +18,9 @@ from matrix_graph.workbench.report.html import Html, anchor, fold, joined, link,
 
 MOST = 400
 """Rows that are shown one by one; all of them are in dataset/."""
+
+LONGEST = 2_000
+"""Characters that are shown of a row that is in no known layout."""
 
 FEW = 8
 """Rows that are shown of what a rule dropped; all of them are in rejected.jsonl."""
@@ -60,14 +65,16 @@ def _rejected(rejection: Rejection) -> Html:
 
 def distributions(rows: Sequence[Row]) -> Html:
     """What rows are like."""
+    rows = [row for row in rows if not wrong_shape(row)]
+    judged = [judge for row in rows if (judge := judge_of(row))]
     pictures = {
         "Task category": _counted(rows, "category"),
         "Complexity": _counted(rows, "complexity"),
         "Words in the request": _spread([float(words_in(prompt_of(row))) for row in rows]),
         "Words in the answer": _spread([float(words_in(answer_of(row))) for row in rows]),
-        "Quality, as judged": _spread([row["judge"]["quality"] for row in rows if row.get("judge")]),
-        "Difficulty, as judged": _spread([row["judge"]["difficulty"] for row in rows if row.get("judge")]),
-        "Mean reward": _spread([row["group"]["mean"] for row in rows if row.get("group")]),
+        "Quality, as judged": _spread([judge["quality"] for judge in judged]),
+        "Difficulty, as judged": _spread([judge["difficulty"] for judge in judged]),
+        "Mean reward": _spread([sum(rewards) / len(rewards) for row in rows if (rewards := rewards_of(row))]),
         "New words in a request": _spread(_novelty(rows)),
     }
     shown = [tag("figure", tag("figcaption", name), picture) for name, picture in pictures.items() if picture]
@@ -134,9 +141,9 @@ def bare(row: Row) -> Html:
 
 
 def _talk(row: Row) -> list[Html]:
-    turns = row.get("messages") or row.get("prompt") or []
-    if isinstance(turns, str):
-        turns = [{"role": "user", "content": turns}]
+    if wrong_shape(row):
+        return [tag("pre", json.dumps(row, ensure_ascii=False)[:LONGEST])]
+    turns = turns_of(row.get("messages") or row.get("prompt") or [], "user")
     shown = [
         tag("div", tag("b", turn["role"]), tag("pre", turn["content"]), class_=f"turn {_side(turn)}") for turn in turns
     ]
