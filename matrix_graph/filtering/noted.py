@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from matrix_graph.schema import Row
+
+_LARGEST = 1e100
 
 
 def responses_of(row: Row) -> list[str]:
@@ -62,5 +63,5 @@ def tests_of(row: Row) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number, and none so large that sums of it, or of its square, are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

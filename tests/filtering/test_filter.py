@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
@@ -189,6 +189,8 @@ COLUMNS = [
 
 
 @given(rows=st.lists(st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=6), max_size=6))
+@example(rows=[{}, {"rewards": [8.98846567431158e307]}])
+@example(rows=[{"rewards": [10**400, float("nan")]}, {"rewards": [float("-inf")], "chosen_score": 10**400}])
 def test_no_row_however_odd_raises(rows: list[Row]) -> None:
     rules = Rules.model_validate(
         {"pass_rate": True, "learnability": True, "min_reward": True, "rip": True, "consistent": True,
