@@ -99,6 +99,8 @@ class Amendments:
     def messages(self, messages: Sequence[Message]) -> list[Message]:
         """The messages as they were heard in the end."""
         texts = {a.what: a.text for own in self._own.values() for a in own.values() if a.kind == "message"}
+        if not texts:
+            return list(messages)
         return [m | {"text": texts.get(m["id"], m["text"])} for m in messages]
 
     def _take(self, amendment: Amendment) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from matrix_graph.llm.journal import clean
 from matrix_graph.schema import Row
 
 Turns = list[dict[str, str]]
@@ -61,7 +62,7 @@ def opening_of(row: Row) -> Turns:
 def turns_of(value: Any, role: str = "assistant") -> Turns:
     """Messages with role and text; a bare text is one of `role`, and what is no message is left out."""
     if isinstance(value, str):
-        return [{"role": role, "content": _text(value)}]
+        return [{"role": role, "content": clean(value)}]
     turns = value if isinstance(value, list) else []
     return [{"role": str(turn.get("role")), "content": _content(turn)} for turn in turns if isinstance(turn, dict)]
 
@@ -100,10 +101,5 @@ def _content(turn: dict[str, Any]) -> str:
     content = turn.get("content")
     if isinstance(content, list):
         parts = [part.get("text") if isinstance(part, dict) else part for part in content]
-        return _text("\n".join(part for part in parts if isinstance(part, str)))
-    return _text(content) if isinstance(content, str) else ""
-
-
-def _text(text: str) -> str:
-    """`text` without halves of characters, which JSON can hold and UTF-8 cannot."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+        return clean("\n".join(part for part in parts if isinstance(part, str)))
+    return clean(content) if isinstance(content, str) else ""

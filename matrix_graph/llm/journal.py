@@ -252,7 +252,7 @@ def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:
 
 def clean(text: str) -> str:
     """The text without halves of characters, which no file takes."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def entry_for(slot: str, model: str, request: dict[str, Any]) -> Entry:

@@ -54,13 +54,13 @@ async def replay_run(folder: Path, out: Path, *, overwrite: bool = False) -> Run
     Raises:
         InputError: there is no run in `folder`, or something in `out` already.
     """
-    if not (folder / "run.json").is_file():
-        raise InputError(f"{folder} holds no run to live again.")
     await asyncio.to_thread(_begin_replay, folder, out, overwrite)
     return await arun(RunConfig.model_validate({"out": out, "offline": True}), resume=True)
 
 
 def _begin_replay(folder: Path, out: Path, overwrite: bool) -> None:
+    if not (folder / "run.json").is_file():
+        raise InputError(f"{folder} holds no run to live again.")
     if out.resolve() == folder.resolve():
         raise InputError(f"{folder} is lived again elsewhere; name another folder.")
     check_folder(out, overwrite)

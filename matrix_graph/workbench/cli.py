@@ -8,7 +8,6 @@ import shlex
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -26,21 +25,17 @@ from matrix_graph.export.formats import VIEWS
 from matrix_graph.filter_config import FilterConfig
 from matrix_graph.filter_runner import filter_rows, refilter
 from matrix_graph.filtering.rows import answers_of, prompt_of
-from matrix_graph.llm.budget import Price, price_of
 from matrix_graph.llm.models import LOCAL
-from matrix_graph.runner import RunResult, arun
+from matrix_graph.runner import RunResult
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.workbench.debugger import Debugger
 from matrix_graph.workbench.filtered import FilterProgress, print_filtered
 from matrix_graph.workbench.options import options_of
-from matrix_graph.workbench.person import Person
-from matrix_graph.workbench.progress import RunProgress
-from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.report.page import write_report
-from matrix_graph.workbench.runs import LiveRun
 from matrix_graph.workbench.screen import Screen
 from matrix_graph.workbench.snapshot import record_of
 from matrix_graph.workbench.summary import print_run
+from matrix_graph.workbench.terminal import answered, prices, stepped, stoppable
 from matrix_graph.workbench.trace import printable
 from matrix_graph.workbench.trace import trace as traced
 
@@ -70,10 +65,10 @@ def run(
         if debug and as_json:
             raise InputError("--debug and --json exclude each other.")
         if debug:
-            result = _stepped(settings, resume, overwrite, stopped)
+            result = stepped(settings, resume, overwrite, stopped, err)
         else:
-            result = asyncio.run(_stoppable(settings, resume, overwrite, stopped))
-            result = _answered(result, settings, stopped)
+            result = asyncio.run(stoppable(settings, resume, overwrite, stopped, err))
+            result = answered(result, settings, stopped, err)
     except MatrixError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
@@ -181,7 +176,7 @@ def debug(folder: Annotated[Path, typer.Argument(help="a run's folder, also of o
     try:
         record = record_of(folder)
         price = record.summary["config"].get("price")
-        screen = Screen(Debugger(record), folder, Console(highlight=False), _prices(price))
+        screen = Screen(Debugger(record), folder, Console(highlight=False), prices(price))
     except MatrixError as error:
         _fail(error, as_json=False)
     screen.loop()
@@ -244,69 +239,6 @@ def refilter_folder(
         _fail(error, as_json=False)
     write_report(result.out)
     print_filtered(result, err)
-
-
-async def _stoppable(
-    config: RunConfig,
-    resume: bool,
-    overwrite: bool,
-    stopped: list[signal.Signals],
-    answers: dict[str, Any] | None = None,
-) -> RunResult:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def stop(number: signal.Signals) -> None:
-        err.print("Stopping; what was answered is kept.")
-        stopped.append(number)
-        task.cancel()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    with RunProgress(err) as progress:
-        try:
-            return await arun(config, resume=resume, overwrite=overwrite, listen=progress.listen, answers=answers)
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
-
-
-def _answered(result: RunResult, config: RunConfig, stopped: list[signal.Signals]) -> RunResult:
-    """Ask the person at this terminal what the run asks people, for as long as they stay."""
-    while result.asked and sys.stdin.isatty() and not stopped:
-        person, answers = Person(RunRecord(result.out).groups, Console(highlight=False)), {}
-        try:
-            for name, question in result.asked.items():
-                answers[name] = person.answer(question)
-        except (EOFError, KeyboardInterrupt):
-            return result
-        result = asyncio.run(_stoppable(config, True, False, stopped, answers))
-    return result
-
-
-def _stepped(config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals]) -> RunResult:
-    """The run under the debugger, in this terminal."""
-
-    def stop(number: int, frame: object) -> None:
-        stopped.append(signal.Signals(number))
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, stop)
-    progress = RunProgress(err)
-    debugger = Debugger(LiveRun(config, resume=resume, overwrite=overwrite, listen=progress.listen))
-    with debugger:
-        with progress:
-            debugger.agent()
-        debugger.agent(-1)
-        Screen(debugger, config.out, Console(highlight=False), _prices(config.price)).loop()
-        if not debugger.over:
-            stopped.append(signal.SIGINT)
-    result: RunResult = debugger.of.result  # type: ignore[union-attr]
-    return result
-
-
-def _prices(own: Sequence[float] | None) -> Callable[[str], Price | None]:
-    return (lambda _: Price(*own)) if own else price_of
 
 
 def _fail(error: MatrixError, as_json: bool) -> NoReturn:

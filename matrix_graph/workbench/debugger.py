@@ -7,10 +7,9 @@ moment = debugger.run()
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
@@ -20,28 +19,16 @@ from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Delivery, Group, Message, Persona
 from matrix_graph.society.agent import PERSON
-from matrix_graph.society.state import STEPS
 from matrix_graph.workbench.branch import Past, live_branch
+from matrix_graph.workbench.breakpoints import Break, breakpoint_on, hits
 from matrix_graph.workbench.changes import Change
 from matrix_graph.workbench.live import Live, Stop, at_every_turn, nowhere
-from matrix_graph.workbench.moments import Moment
+from matrix_graph.workbench.moments import Moment, delivery_of, inbox_of
 from matrix_graph.workbench.record import RunRecord
 from matrix_graph.workbench.runs import LiveGraph
 
-BreakKind = Literal["agent", "group", "to", "text", "failure"]
-"""Stop when an agent acts, a group does, somebody is told of it, a pattern matches it, or something failed."""
-
-
 SHOWN = 12
 """People who are named where a name is not clear."""
-
-
-class Break(NamedTuple):
-    """A breakpoint; `agent` is the id of whom `what` names."""
-
-    kind: BreakKind
-    what: str
-    agent: str = ""
 
 
 class Debugger:
@@ -143,7 +130,7 @@ class Debugger:
     def run(self) -> Moment | None:
         """On to the next moment at which a breakpoint holds, or past the end."""
         for number in range(self._at + 1, 0 if self._at_hold else len(self.moments)):
-            if any(self._hits(point, self.moments[number]) for point in self.breaks):
+            if any(hits(point, self.moments[number]) for point in self.breaks):
                 self._at = number
                 return self.moment
         moment = self._let_go(self._stops)
@@ -180,17 +167,8 @@ class Debugger:
         Raises:
             InputError: no such kind, or nothing that it could ever stop at.
         """
-        if kind not in get_args(BreakKind):
-            raise InputError(f"There is no breakpoint {kind!r}; there are {', '.join(get_args(BreakKind))}.")
         agent = self.person(what).id if kind in ("agent", "to") else ""
-        if kind == "group" and what not in (known := [group.id for group in self.of.groups]):
-            raise InputError(f"There is no group {what!r}; there are {', '.join(known)}.")
-        if kind == "text":
-            try:
-                re.compile(what)
-            except re.error as error:
-                raise InputError(f"{what!r} is no regular expression: {error}") from error
-        self.breaks.append(Break(kind, what, agent))  # type: ignore[arg-type]
+        self.breaks.append(breakpoint_on(kind, what, agent, [group.id for group in self.of.groups]))
         return self.breaks[-1]
 
     def change(self, kind: AmendmentKind, text: str, what: str = "") -> Amendment:
@@ -284,25 +262,12 @@ class Debugger:
 
     def inbox(self, moment: Moment) -> list[Message]:
         """What had reached the agent since its last turn in the scenario, as far as it is on record there."""
-        if moment.heard is not None:
-            return list(moment.heard)
-        before = {a["id"] for a in moment.scenario["actions"] if a["step"] == moment.step - 1}
-        own = {a["id"] for a in moment.scenario["actions"]}
-        first = moment.step % STEPS == 0
-        found = [
-            message
-            for message in moment.scenario.get("messages", [])
-            if message["recipient"] == moment.agent
-            and (_origin(message) in before or (first and _origin(message) not in own))
-        ]
+        found = inbox_of(moment)
         return self.amendments().messages(found) if found else []
 
     def delivery(self, moment: Moment) -> Delivery | None:
         """Who became aware of the action, who was left out, and why."""
-        found = [
-            d for d in moment.scenario.get("deliveries", []) if moment.action and d["action"] == moment.action["id"]
-        ]
-        return next((d for d in found if d["scope"] == "within"), None)
+        return delivery_of(moment)
 
     def _until(self, passed: Callable[[Moment, Moment], bool]) -> Moment | None:
         here = self.moment
@@ -320,18 +285,7 @@ class Debugger:
             raise
 
     def _stops(self, moment: Moment, *, known: bool) -> bool:
-        return any(self._hits(point, moment) for point in self.breaks if (point.kind == "to") == known)
-
-    def _hits(self, point: Break, moment: Moment) -> bool:
-        if point.kind == "failure":
-            return moment.failure is not None
-        if point.kind == "group":
-            return moment.scenario["group"] == point.what
-        if point.kind == "text":
-            return moment.action is not None and bool(re.search(point.what, moment.action["text"]))
-        if point.kind == "agent":
-            return moment.agent == point.agent
-        return moment.action is not None and point.agent in moment.action["recipients"]
+        return any(hits(point, moment) for point in self.breaks if (point.kind == "to") == known)
 
 
 def _place(moment: Moment) -> tuple[str, str, int]:
@@ -340,7 +294,3 @@ def _place(moment: Moment) -> tuple[str, str, int]:
 
 def _index(moments: Sequence[Moment], moment: Moment) -> int:
     return next(number for number, other in enumerate(moments) if _place(other) == _place(moment))
-
-
-def _origin(message: Message) -> str:
-    return message["id"].split(">")[0]

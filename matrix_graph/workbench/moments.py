@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matrix_graph.schema import Action, Failure, Message, Scenario
+from matrix_graph.schema import Action, Delivery, Failure, Message, Scenario
 from matrix_graph.society.state import STEPS
 
 
@@ -39,6 +39,29 @@ def moments_of(scenarios: Sequence[Scenario]) -> list[Moment]:
         (moment for scenario in scenarios for moment in _within(scenario)),
         key=lambda m: (m.scenario["round"], m.step, m.scenario["group"], m.agent),
     )
+
+
+def inbox_of(moment: Moment) -> list[Message]:
+    """What had reached the agent since its last turn in the scenario, as far as it is on record there."""
+    if moment.heard is not None:
+        return list(moment.heard)
+    before = {a["id"] for a in moment.scenario["actions"] if a["step"] == moment.step - 1}
+    own = {a["id"] for a in moment.scenario["actions"]}
+    first = moment.step % STEPS == 0
+    return [
+        message
+        for message in moment.scenario.get("messages", [])
+        for origin in [message["id"].split(">")[0]]
+        if message["recipient"] == moment.agent and (origin in before or (first and origin not in own))
+    ]
+
+
+def delivery_of(moment: Moment) -> Delivery | None:
+    """Who became aware of the action, who was left out, and why."""
+    if moment.action is None:
+        return None
+    found = [d for d in moment.scenario.get("deliveries", []) if d["action"] == moment.action["id"]]
+    return next((d for d in found if d["scope"] == "within"), None)
 
 
 def _within(scenario: Scenario) -> list[Moment]:

@@ -22,7 +22,23 @@ from matrix_graph.society import plan
 from matrix_graph.workbench.moments import Moment, moments_of
 
 
-class RunRecord:
+class _Rows:
+    """The kept and the dropped rows in `folder`."""
+
+    folder: Path
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """The kept rows by file."""
+        return {path.stem: read_json_lines(path) for path in sorted((self.folder / "dataset").glob("*.jsonl"))}
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """The dropped rows."""
+        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
+
+
+class RunRecord(_Rows):
     """What a run left in `folder`; its parts are read when they are asked for.
 
     Raises:
@@ -51,16 +67,6 @@ class RunRecord:
     def scenarios(self) -> list[Scenario]:
         """The scenarios in their order."""
         return read_json_lines(self.folder / "scenarios.jsonl")  # type: ignore[return-value]
-
-    @cached_property
-    def rows(self) -> dict[str, list[Row]]:
-        """The kept rows by file."""
-        return _rows_in(self.folder)
-
-    @cached_property
-    def rejections(self) -> list[Rejection]:
-        """The dropped rows."""
-        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
 
     @cached_property
     def calls(self) -> dict[str, Entry]:
@@ -116,7 +122,7 @@ class RunRecord:
             store.close()
 
 
-class FilterRecord:
+class FilterRecord(_Rows):
     """What a filter run left in `folder`.
 
     Raises:
@@ -133,20 +139,6 @@ class FilterRecord:
         """The content of filter.json."""
         found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text("utf-8"))
         return found
-
-    @cached_property
-    def rows(self) -> dict[str, list[Row]]:
-        """The kept rows by file."""
-        return _rows_in(self.folder)
-
-    @cached_property
-    def rejections(self) -> list[Rejection]:
-        """The dropped rows."""
-        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
-
-
-def _rows_in(folder: Path) -> dict[str, list[Row]]:
-    return {path.stem: read_json_lines(path) for path in sorted((folder / "dataset").glob("*.jsonl"))}
 
 
 def asked(entry: Entry) -> list[dict[str, str]]:

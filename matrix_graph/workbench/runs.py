@@ -74,7 +74,11 @@ class LiveGraph(Live):
         if self._given is None or isinstance(self._given, Command):
             raise InputError("A graph that went on from a checkpoint cannot branch; fork where it began.")
         self._res.journal.copy_to(out)
-        put_into(out, change)
+        try:
+            put_into(out, change)
+        except InputError:
+            out.unlink()
+            raise
         context = replace(self._context, journal=out, run=f"{self._context.run}-{out.stem}")
         own = self._config.get("configurable", {})
         if "thread_id" in own:

@@ -13,11 +13,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph import ChromaStore, Context, Debugger, close, create_society
+from matrix_graph import ChromaStore, Debugger, close, create_society
 from matrix_graph.context import resources
 from matrix_graph.process import tuned_process
 from tests.bench.machine import machine
-from tests.bench.server import serving
+from tests.bench.server import fake_context, serving
 from tests.bench.society import SLOTS, people
 
 AGENTS, ROUNDS, REPEATS = 100, 2, 24
@@ -27,13 +27,7 @@ async def _lived(url: str, how: str) -> float:
     """CPU milliseconds a turn: under no eyes, under a debugger without breakpoints, or with two that never hit."""
     groups = people(AGENTS)
     with tempfile.TemporaryDirectory() as folder:
-        context = Context(
-            model="openai:fake",
-            embeddings="openai:fake",
-            base_url=url,
-            concurrency=SLOTS,
-            journal=Path(folder, "journal.sqlite"),
-        )
+        context = fake_context(url, folder, SLOTS)
         await asyncio.to_thread(resources, context)
         store = ChromaStore(Path(folder, "chroma"))
         graph = create_society(groups, agent_checkpoints=False).compile(store=store)

@@ -10,18 +10,17 @@ import sys
 import tempfile
 import time
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph import Context, create_filter, create_generator, opened, tuned_process
+from matrix_graph import create_filter, create_generator, opened, tuned_process
 from matrix_graph.schema import Scenario
 from matrix_graph.testing import Faults
 from tests.bench.bare import bare
 from tests.bench.machine import machine
-from tests.bench.server import serving
+from tests.bench.server import fake_context, serving
 from tests.helpers import scenario
 
 ROWS, SLOTS, REPEATS = 1000, 32, 5
@@ -30,13 +29,7 @@ ROWS, SLOTS, REPEATS = 1000, 32, 5
 async def _rows(url: str) -> dict[str, float]:
     """Rows written and filtered, with a journal on disk."""
     with tempfile.TemporaryDirectory() as folder:
-        context = Context(
-            model="openai:fake",
-            embeddings="openai:fake",
-            base_url=url,
-            concurrency=SLOTS,
-            journal=Path(folder, "journal.sqlite"),
-        )
+        context = fake_context(url, folder, SLOTS)
         await (await opened(context)).model.text("warm", [{"role": "user", "content": "Ready?"}])
         wanted: Any = {"requirements": [{"kind": "sft", "count": ROWS, "single_call": True}], "scenarios": _lived()}
         generator, chosen = create_generator().compile(), create_filter().compile()

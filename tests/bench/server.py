@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from pathlib import Path
 
+from matrix_graph.context import Context
 from matrix_graph.testing import FakeServer, Faults
 
 
@@ -23,6 +25,12 @@ def serving(faults: Faults | None = None) -> Iterator[str]:
         yield process.stdout.readline().strip()
     finally:
         process.communicate()
+
+
+def fake_context(url: str, folder: str, slots: int) -> Context:
+    """Models behind that server, and a journal in `folder`."""
+    models = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": url}
+    return Context(**models, concurrency=slots, journal=Path(folder, "journal.sqlite"))
 
 
 if __name__ == "__main__":

@@ -25,12 +25,12 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph import ChromaStore, Context, Group, Persona, create_society, load_profiles, opened, sample_profiles
+from matrix_graph import ChromaStore, Group, Persona, create_society, load_profiles, opened, sample_profiles
 from matrix_graph.process import tuned_process
 from matrix_graph.testing import Faults
 from tests.bench.bare import bare
 from tests.bench.machine import machine
-from tests.bench.server import serving
+from tests.bench.server import fake_context, serving
 
 SLOTS, REPEATS = 64, 5
 
@@ -41,13 +41,7 @@ async def _society(url: str, agents: int, rounds: int) -> Figures:
     """`rounds` scenarios of every group, timed from the first of them on."""
     groups = people(agents)
     with tempfile.TemporaryDirectory() as folder:
-        context = Context(
-            model="openai:fake",
-            embeddings="openai:fake",
-            base_url=url,
-            concurrency=SLOTS,
-            journal=Path(folder, "journal.sqlite"),
-        )
+        context = fake_context(url, folder, SLOTS)
         await opened(context)
         store = ChromaStore(Path(folder, "chroma"))
         config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 100_000}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections import Counter
 from html.parser import HTMLParser
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -121,10 +123,14 @@ def test_names_on_the_map_do_not_lie_on_each_other() -> None:
     seen = Seen()
     seen.feed("".join(labels.values()))
     assert all(name in seen.text for name in names.values())
-    heights = [float(labels[agent].split(' y="')[1].split('"')[0]) for agent in ("a", "b")]
-    assert (
-        abs(heights[0] - heights[1]) >= 12 or 'text-anchor="end"' in labels["a"] or 'text-anchor="start"' in labels["b"]
-    )
+    boxes = []
+    for agent in names:
+        found = dict(re.findall(r' ([a-z-]+)="([^"]*)"', labels[agent]))
+        width = 7.2 * len(names[agent])
+        left = float(found["x"]) - {"start": 0.0, "middle": width / 2, "end": width}[found["text-anchor"]]
+        boxes.append((left, float(found["y"]) - 10, left + width, float(found["y"]) + 3))
+    for one, other in combinations(boxes, 2):
+        assert one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
 async def test_a_filter_run_is_a_page_too(tmp_path: Path) -> None:
