@@ -1,4 +1,5 @@
-"""Amendments: what a person put in place of what happened, on record in the journal beside the calls.
+"""Amendments: what a person put in place of what happened, on record in the journal beside the
+calls.
 
 An amendment holds from one turn on: what came before is as it was, and costs nothing to live again.
 """
@@ -22,8 +23,8 @@ PREFIX = "amend/"
 class Amendment(NamedTuple):
     """From step `since` on, `text` is what `agent` did, was told, remembers, or plans.
 
-    `what` names the message by its id, the memory by its `step-number`, the step of the plan by its number from 1;
-    an action needs no name. `was` is what a memory said before.
+    `what` names the message by its id, the memory by its `step-number`, the step of the plan by its
+    number from 1; an action needs no name. `was` is what a memory said before.
     """
 
     kind: AmendmentKind
@@ -35,12 +36,20 @@ class Amendment(NamedTuple):
 
     @property
     def slot(self) -> str:
-        """Its place in the journal; a later amendment of the same thing from the same turn on takes it over."""
+        """Its place in the journal; a later amendment of the same thing from the same turn on takes
+        it over.
+        """
         return f"{PREFIX}{self.kind}/{self.agent}/{self.what}/{self.since}"
 
     def entry(self) -> Entry:
         """The amendment as an entry of the journal, which counts as no call."""
-        of = {"kind": self.kind, "agent": self.agent, "since": self.since, "what": self.what, "was": self.was}
+        of = {
+            "kind": self.kind,
+            "agent": self.agent,
+            "since": self.since,
+            "what": self.what,
+            "was": self.was,
+        }
         of = {name: clean(value) if isinstance(value, str) else value for name, value in of.items()}
         return replace(entry_for(self.slot, "", of), answer=clean(self.text), finish="edited")
 
@@ -86,8 +95,13 @@ class Amendments:
         return tuple(texts.get(number, text) for number, text in enumerate(plan, 1))
 
     def memories(self, agent: str, step: int) -> dict[str, str]:
-        """What the amended memories of the agent say at this step, by `step-number`; earlier, what they said."""
-        own = sorted((a for a in self._own.get(agent, {}).values() if a.kind == "memory"), key=lambda a: a.since)
+        """What the amended memories of the agent say at this step, by `step-number`; earlier, what
+        they said.
+        """
+        own = sorted(
+            (a for a in self._own.get(agent, {}).values() if a.kind == "memory"),
+            key=lambda a: a.since,
+        )
         texts: dict[str, str] = {}
         for amendment in own:
             if amendment.since <= step:
@@ -98,7 +112,12 @@ class Amendments:
 
     def messages(self, messages: Sequence[Message]) -> list[Message]:
         """The messages as they were heard in the end."""
-        texts = {a.what: a.text for own in self._own.values() for a in own.values() if a.kind == "message"}
+        texts = {
+            a.what: a.text
+            for own in self._own.values()
+            for a in own.values()
+            if a.kind == "message"
+        }
         if not texts:
             return list(messages)
         return [m | {"text": texts.get(m["id"], m["text"])} for m in messages]

@@ -1,4 +1,5 @@
-"""What a run is given from outside: the `Context` that travels through the graphs, and what is opened from it.
+"""What a run is given from outside: the `Context` that travels through the graphs, and what is
+opened from it.
 
 `Context` holds settings and specs only, so it can be written by hand, sent over an API, and passed
 again on resume. The live parts (models, journal, memory) are opened once per context, at first use.
@@ -42,7 +43,8 @@ class Context:
     """Settings of one run; pass it as `context=` to the compiled graph, and again on resume.
 
     Attributes:
-        model: Who plays, routes and writes: `local`, `openai:NAME`, a LangChain chat model, or `none`.
+        model: Who plays, routes and writes: `local`, `openai:NAME`, a LangChain chat model, or
+            `none`.
         student: The model about to be tuned, which writes DPO's rejected answers; `model` if None.
         embeddings: `local`, `openai:NAME`, LangChain embeddings, or `none`.
         base_url: The server behind `openai:` specs, with its `/v1`; OpenAI's own if None.
@@ -50,8 +52,8 @@ class Context:
         run: Name of the run in the store.
         seed: Seeds grouping, sampling and the random control arm; not the models.
         communication: `structured`, or the control arms `random` and `none`.
-        modulator: `batched` (one call routes all actions of a group's step), `per_action`, or `human`: a person
-            is asked through `interrupt()`, which needs a checkpointer.
+        modulator: `batched` (one call routes all actions of a group's step), `per_action`, or
+            `human`: a person is asked through `interrupt()`, which needs a checkpointer.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
         memory_limit: Memories of an agent past which the older half is consolidated into one.
@@ -96,7 +98,9 @@ class Resources:
         self.journal = Journal(context.journal)
         self.amendments = Amendments(self.journal.entries(PREFIX))
         self.embedder = Embedder(embeddings, journal=self.journal, offline=context.offline)
-        self._line = line = Line(self.journal, Limiter(context.concurrency), self.budget, context.offline)
+        self._line = line = Line(
+            self.journal, Limiter(context.concurrency), self.budget, context.offline
+        )
         self.model = Caller(model, line, timeout=context.timeout)
         self.student = Caller(student, line, timeout=context.timeout)
         self.remote = Remote(line, timeout=context.timeout)
@@ -110,10 +114,14 @@ class Resources:
         self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
 
     def settle(self) -> None:
-        """Belong to the running event loop: connections and waiting calls of another one are of no use in it."""
+        """Belong to the running event loop: connections and waiting calls of another one are of no
+        use in it.
+        """
         loop = asyncio.get_running_loop()
         if self._loop not in (None, loop):
-            self.model.model, self.student.model, self.embedder.model = self._own = _models(self._context)
+            self.model.model, self.student.model, self.embedder.model = self._own = _models(
+                self._context
+            )
             self.embedder.forget()
             self._line.forget(Limiter(self._context.concurrency))
         self._loop = loop
@@ -137,7 +145,9 @@ class Resources:
         return self._memories[store]
 
     async def _consolidated(self, slot: str, texts: Sequence[str]) -> str:
-        messages = self.prompts.render("consolidate", memories="\n".join(f"- {text}" for text in texts))
+        messages = self.prompts.render(
+            "consolidate", memories="\n".join(f"- {text}" for text in texts)
+        )
         try:
             return (await self.model.text(slot, messages, max_tokens=400, paragraph=True)).value
         except CallFailed:
@@ -156,7 +166,9 @@ class Resources:
         return self._buffers.setdefault(store, Buffer(store))
 
     async def aclose(self) -> None:
-        """Let calls under way reach the journal; close it, and the connections of models opened here."""
+        """Let calls under way reach the journal; close it, and the connections of models opened
+        here.
+        """
         await self._line.ended(_GRACE)
         await self.embedder.aclose()
         await asyncio.to_thread(self.journal.close)
@@ -175,7 +187,11 @@ def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]
 
     model = chat(context.model)
     student = chat(context.student) if context.student else model
-    return model, student, embedding_model(context.embeddings, context.base_url, offline=context.offline)
+    return (
+        model,
+        student,
+        embedding_model(context.embeddings, context.base_url, offline=context.offline),
+    )
 
 
 def _needed(store: BaseStore | None) -> BaseStore:
@@ -198,7 +214,9 @@ def resources(context: Context | None) -> Resources:
         InputError: no context was passed, or it cannot be opened.
     """
     if context is None:
-        raise InputError("Pass a context to the graph: graph.ainvoke(..., context=Context(model=...)).")
+        raise InputError(
+            "Pass a context to the graph: graph.ainvoke(..., context=Context(model=...))."
+        )
     with _opening:
         if context not in _opened:
             _opened[context] = Resources(context)
@@ -206,7 +224,9 @@ def resources(context: Context | None) -> Resources:
 
 
 async def opened(context: Context | None) -> Resources:
-    """`resources` for coroutines: opening happens in a thread, and what is open belongs to the running event loop."""
+    """`resources` for coroutines: opening happens in a thread, and what is open belongs to the
+    running event loop.
+    """
     found = _opened.get(context) if context is not None else None
     if found is None:
         found = await asyncio.to_thread(resources, context)
@@ -234,6 +254,7 @@ def _prices(context: Context, names: set[str]) -> dict[str, Price]:
             prices[name] = price
         elif context.max_cost is not None:
             raise InputError(
-                f"--max-cost needs a price, and none is known for {name}: give --price IN,OUT (USD per million tokens)."
+                f"--max-cost needs a price, and none is known for {name}: give --price IN,OUT "
+                "(USD per million tokens)."
             )
     return prices

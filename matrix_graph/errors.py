@@ -49,7 +49,9 @@ class PersonAsked(RunPaused):
     exit_code = 3
 
     def __init__(self, asked: Mapping[str, Any]) -> None:
-        super().__init__(f"{len(asked)} {'person is' if len(asked) == 1 else 'people are'} asked something")
+        super().__init__(
+            f"{len(asked)} {'person is' if len(asked) == 1 else 'people are'} asked something"
+        )
         self.asked = asked
 
 

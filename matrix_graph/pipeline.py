@@ -1,4 +1,5 @@
-"""The whole: society → generator ⇄ filter, until the rows asked for are kept or the source is exhausted.
+"""The whole: society → generator ⇄ filter, until the rows asked for are kept or the source is
+exhausted.
 
 society → batch → generator → filter → collect
             ↑                             │
@@ -53,7 +54,9 @@ class MatrixState(MatrixInput, total=False):
 
 
 class MatrixOutput(TypedDict, total=False):
-    """Scenarios produced, actions in them, failures, and per requirement the rows generated and kept."""
+    """Scenarios produced, actions in them, failures, and per requirement the rows generated and
+    kept.
+    """
 
     produced: int
     acted: int
@@ -121,9 +124,18 @@ async def _collect(state: MatrixState, runtime: Runtime[Context]) -> dict[str, A
         else:
             limit = limits[wanted]
             surplus.append(
-                Rejection(id=row["id"], kind=row["kind"], rule="surplus", value=limit + 1, threshold=limit, row=row)
+                Rejection(
+                    id=row["id"],
+                    kind=row["kind"],
+                    rule="surplus",
+                    value=limit + 1,
+                    threshold=limit,
+                    row=row,
+                )
             )
-    generated.update(map(requirement_of, [*state["rows"], *(r["row"] for r in state["rejections"])]))
+    generated.update(
+        map(requirement_of, [*state["rows"], *(r["row"] for r in state["rejections"])])
+    )
     await records.save("samples", {row["id"]: row for row in rows})
     await records.save("rejections", {r["id"]: r for r in [*state["rejections"], *surplus]})
     await records.save("failures", {failure["who"]: failure for failure in state["failures"]})

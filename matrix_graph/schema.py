@@ -12,10 +12,13 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 Communication = Literal["structured", "random", "none"]
 Routing = Literal["batched", "per_action", "human"]
-"""One modulator call for all actions of a step, one for each (as in arXiv 2410.14251), or a person who is asked."""
+"""One modulator call for all actions of a step, one for each (as in arXiv 2410.14251), or a person
+who is asked.
+"""
 
 Row = dict[str, Any]
-"""One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there."""
+"""One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there.
+"""
 
 
 def requirement_of(row: Row) -> str:
@@ -82,7 +85,9 @@ class Message(TypedDict):
 
 
 class Recollection(TypedDict):
-    """A memory that came up for an agent's turn, by its step and number, with the scores that brought it up."""
+    """A memory that came up for an agent's turn, by its step and number, with the scores that
+    brought it up.
+    """
 
     memory: str
     score: float
@@ -108,8 +113,8 @@ class Action(TypedDict):
 class Delivery(TypedDict):
     """A decision of the modulator: how far an action became known, and why.
 
-    `within` the group and `incoming` from another, recipients are agents; `outgoing`, they are groups.
-    `left_out` are those who could have been reached and were not.
+    `within` the group and `incoming` from another, recipients are agents; `outgoing`, they are
+    groups. `left_out` are those who could have been reached and were not.
     """
 
     action: str

@@ -1,7 +1,8 @@
 """The four graphs as `langgraph dev` and Studio find them (langgraph.json), uncompiled.
 
-The society is that of the run whose folder MATRIX_GRAPH_RUN names. Without it six of the shipped people
-live there, with plans that no model wrote. Give a run its models in `context`, such as `{"model": "openai:NAME"}`.
+The society is that of the run whose folder MATRIX_GRAPH_RUN names. Without it six of the shipped
+people live there, with plans that no model wrote. Give a run its models in `context`, such as
+`{"model": "openai:NAME"}`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ def _groups() -> tuple[Group, ...]:
     if folder := os.environ.get("MATRIX_GRAPH_RUN"):
         return plan.from_json(json.loads(Path(folder, "society.json").read_text("utf-8"))["groups"])
     people = [_unwritten(profile) for profile in load_profiles()[0][: _SIZE * _GROUPS]]
-    return tuple(Group(f"group-{n + 1:03}", tuple(people[n * _SIZE : (n + 1) * _SIZE])) for n in range(_GROUPS))
+    return tuple(
+        Group(f"group-{n + 1:03}", tuple(people[n * _SIZE : (n + 1) * _SIZE]))
+        for n in range(_GROUPS)
+    )
 
 
 def _unwritten(profile: Profile) -> Persona:

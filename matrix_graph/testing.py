@@ -1,7 +1,9 @@
-"""Stand-ins for models, for your tests as for ours: a chat model, embeddings, and an OpenAI server with faults.
+"""Stand-ins for models, for your tests as for ours: a chat model, embeddings, and an OpenAI server
+with faults.
 
 What they answer depends on the request alone, so concurrent calls cannot change each other's
-answers. Where a schema is asked for, the answer fits it; otherwise it is prose that ends in a question.
+answers. Where a schema is asked for, the answer fits it; otherwise it is prose that ends in a
+question.
 """
 
 from __future__ import annotations
@@ -27,8 +29,27 @@ from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
 
 DIMENSIONS = 64
-_SUBJECTS = ("the baker", "my neighbour", "our foreman", "a customer", "the clinic", "my daughter", "the council")
-_VERBS = ("repairs", "delays", "paints", "counts", "borrows", "returns", "measures", "sells", "records", "loses")
+_SUBJECTS = (
+    "the baker",
+    "my neighbour",
+    "our foreman",
+    "a customer",
+    "the clinic",
+    "my daughter",
+    "the council",
+)
+_VERBS = (
+    "repairs",
+    "delays",
+    "paints",
+    "counts",
+    "borrows",
+    "returns",
+    "measures",
+    "sells",
+    "records",
+    "loses",
+)
 _THINGS = (
     "map",
     "blanket",
@@ -53,8 +74,29 @@ _THINGS = (
     "permit",
     "violin",
 )
-_PLACES = ("market", "harbour", "school", "station", "field", "workshop", "library", "bridge", "kitchen", "depot")
-_DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "the holiday", "harvest", "the storm")
+_PLACES = (
+    "market",
+    "harbour",
+    "school",
+    "station",
+    "field",
+    "workshop",
+    "library",
+    "bridge",
+    "kitchen",
+    "depot",
+)
+_DAYS = (
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "the holiday",
+    "harvest",
+    "the storm",
+)
 _WORD = re.compile(r"\w+")
 
 
@@ -63,7 +105,8 @@ def prose(rng: random.Random, sentences: int = 2) -> str:
 
     def clause() -> str:
         return (
-            f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} {rng.randint(2, 99)} {rng.choice(_THINGS)}s "
+            f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} {rng.randint(2, 99)} "
+            f"{rng.choice(_THINGS)}s "
             f"near the {rng.choice(_PLACES)} before {rng.choice(_DAYS)}"
         )
 
@@ -99,9 +142,15 @@ def instance(schema: dict[str, Any], rng: random.Random) -> Any:
     return prose(rng, 1)[: schema.get("maxLength", 200)]
 
 
-def answer_to(messages: Sequence[dict[str, Any]], schema: dict[str, Any] | None = None, seed: int | None = None) -> str:
+def answer_to(
+    messages: Sequence[dict[str, Any]],
+    schema: dict[str, Any] | None = None,
+    seed: int | None = None,
+) -> str:
     """The answer to a request, fixed by its content and its seed."""
-    rng = _seeded(json.dumps([messages, schema] if seed is None else [messages, schema, seed], sort_keys=True))
+    rng = _seeded(
+        json.dumps([messages, schema] if seed is None else [messages, schema, seed], sort_keys=True)
+    )
     if schema:
         return json.dumps(instance(schema, rng))
     asked = f"{messages[0]['content']} {messages[-1]['content']}"
@@ -154,7 +203,11 @@ class FakeChat(BaseChatModel):
         return "fake"
 
     def _generate(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, run_manager: Any = None, **kwargs: Any
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: Any = None,
+        **kwargs: Any,
     ) -> ChatResult:
         self.calls += 1
         said = [{"role": m.type, "content": m.text} for m in messages]
@@ -174,8 +227,10 @@ class Faults:
 
     Attributes:
         error, throttle: HTTP 500, and HTTP 429 with `retry_after` seconds.
-        malformed, truncated: Answers that are not what was asked for, or cut off (`finish_reason: length`).
-        broken: HTTP 500 for this share of the requests, by their content: however often they are sent again.
+        malformed, truncated: Answers that are not what was asked for, or cut off (`finish_reason:
+            length`).
+        broken: HTTP 500 for this share of the requests, by their content: however often they are
+            sent again.
         latency, sigma: Median seconds and the lognormal's sigma.
     """
 
@@ -229,7 +284,10 @@ class FakeServer:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
@@ -260,19 +318,27 @@ class FakeServer:
             faults, rng = self.faults, self._rng
             if self.key and request.headers.get("Authorization") != f"Bearer {self.key}":
                 self.requests["refused"] += 1
-                return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
+                return web.json_response(
+                    {"error": {"message": "Incorrect API key provided"}}, status=401
+                )
             if body["model"] in self.unknown:
-                return web.json_response({"error": {"message": "the model does not exist"}}, status=404)
+                return web.json_response(
+                    {"error": {"message": "the model does not exist"}}, status=404
+                )
             if faults.latency:
                 await asyncio.sleep(faults.latency * rng.lognormvariate(0.0, faults.sigma))
             draw = rng.random()
             if draw < faults.error or _unlucky(body, faults.broken):
                 self.requests["error"] += 1
-                return web.json_response({"error": {"message": "the server had an error"}}, status=500)
+                return web.json_response(
+                    {"error": {"message": "the server had an error"}}, status=500
+                )
             if draw < faults.error + faults.throttle:
                 self.requests["throttle"] += 1
                 headers = {"Retry-After": f"{faults.retry_after:g}"}
-                return web.json_response({"error": {"message": "rate limit reached"}}, status=429, headers=headers)
+                return web.json_response(
+                    {"error": {"message": "rate limit reached"}}, status=429, headers=headers
+                )
             self.requests["ok"] += 1
             return web.json_response(self._completion(body, rng.random()))
         finally:
@@ -294,8 +360,18 @@ class FakeServer:
             "object": "chat.completion",
             "created": 0,
             "model": body["model"],
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
-            "usage": {"prompt_tokens": given, "completion_tokens": got, "total_tokens": given + got},
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "finish_reason": finish,
+                }
+            ],
+            "usage": {
+                "prompt_tokens": given,
+                "completion_tokens": got,
+                "total_tokens": given + got,
+            },
         }
 
     async def _embed(self, request: Any) -> Any:
@@ -305,12 +381,19 @@ class FakeServer:
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         vectors = [vector_of(str(text)) for text in texts]
         if body.get("encoding_format") == "base64":
-            data: list[Any] = [base64.b64encode(np.asarray(v, dtype="<f4").tobytes()).decode() for v in vectors]
+            data: list[Any] = [
+                base64.b64encode(np.asarray(v, dtype="<f4").tobytes()).decode() for v in vectors
+            ]
         else:
             data = vectors
-        rows = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(data)]
+        rows = [
+            {"object": "embedding", "index": i, "embedding": vector}
+            for i, vector in enumerate(data)
+        ]
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
-        return web.json_response({"object": "list", "data": rows, "model": body["model"], "usage": usage})
+        return web.json_response(
+            {"object": "list", "data": rows, "model": body["model"], "usage": usage}
+        )
 
 
 def _unlucky(body: dict[str, Any], share: float) -> bool:

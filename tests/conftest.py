@@ -1,4 +1,6 @@
-"""No test reaches the network: connections go to this machine or fail. None fails since the machine is busy."""
+"""No test reaches the network: connections go to this machine or fail. None fails since the machine
+is busy.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,11 @@ settings.load_profile("patient")
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:
-    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+        "127.0.0.1",
+        "::1",
+        "localhost",
+    ):
         raise AssertionError(f"a test wanted to reach {address}")
     _connect(self, address)
 

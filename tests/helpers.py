@@ -11,9 +11,17 @@ from matrix_graph.testing import FakeChat, FakeEmbeddings
 
 def persona(name: str, steps: int = 4) -> Persona:
     profile = Profile(
-        name, f"{name.title()} Doe", f"{name} mends nets in a harbour town.", ("first post", "second post")
+        name,
+        f"{name.title()} Doe",
+        f"{name} mends nets in a harbour town.",
+        ("first post", "second post"),
     )
-    return Persona(profile, "calm", f"own a boat called {name}", tuple(f"step {n} of {name}" for n in range(steps)))
+    return Persona(
+        profile,
+        "calm",
+        f"own a boat called {name}",
+        tuple(f"step {n} of {name}" for n in range(steps)),
+    )
 
 
 def groups(*sizes: int, steps: int = 4) -> tuple[Group, ...]:

@@ -1,4 +1,6 @@
-"""What people compose: the society as a node or a tool, their own stores, retries and caches, frames of rows."""
+"""What people compose: the society as a node or a tool, their own stores, retries and caches,
+frames of rows.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,9 @@ async def test_the_society_as_a_tool_of_an_agent() -> None:
     @tool
     async def live(scenarios: int) -> str:
         """Let the society live through some scenarios."""
-        done = await society.ainvoke({"quota": scenarios}, {"recursion_limit": 1_000}, context=context())
+        done = await society.ainvoke(
+            {"quota": scenarios}, {"recursion_limit": 1_000}, context=context()
+        )
         return f"{done['acted']} actions"
 
     def think(state: MessagesState) -> dict[str, Any]:
@@ -62,15 +66,22 @@ async def test_the_society_as_a_tool_of_an_agent() -> None:
     builder.add_node("agent", think)
     builder.add_node("tools", ToolNode([live]))
     builder.add_edge(START, "agent")
-    builder.add_conditional_edges("agent", lambda s: "tools" if s["messages"][-1].tool_calls else END, ["tools", END])
+    builder.add_conditional_edges(
+        "agent", lambda s: "tools" if s["messages"][-1].tool_calls else END, ["tools", END]
+    )
     builder.add_edge("tools", "agent")
-    graph = builder.compile(store=InMemoryStore())  # inside a graph it is the outer graph's store that counts
+    graph = builder.compile(
+        store=InMemoryStore()
+    )  # inside a graph it is the outer graph's store that counts
     out = await graph.ainvoke({"messages": [HumanMessage("What happens in the harbour?")]})
     assert out["messages"][-1].text == "It came to 6 actions."
 
 
 async def test_the_filter_over_a_frame_and_over_a_dataset() -> None:
-    rows = [sft("1", "How do I mend a net that is torn?"), sft("2", "how do i mend a net that is torn?")]
+    rows = [
+        sft("1", "How do I mend a net that is torn?"),
+        sft("2", "how do i mend a net that is torn?"),
+    ]
     flow = create_filter().compile()
     for given in (pd.DataFrame(rows).to_dict("records"), Dataset.from_list(rows).to_list()):
         kept = await flow.ainvoke({"rows": given})
@@ -95,7 +106,12 @@ async def test_events_stream_and_calls_carry_the_agents_names() -> None:
         )
     ]
     assert {event["event"] for event in events} >= {"step", "scenario"}
-    assert {m.get("langgraph_node") for m in seen} >= {"Agent0 Doe", "Agent1 Doe", "modulator", "scenario"}
+    assert {m.get("langgraph_node") for m in seen} >= {
+        "Agent0 Doe",
+        "Agent1 Doe",
+        "modulator",
+        "scenario",
+    }
     assert {m.get("agent") for m in seen} >= {"agent0", "agent1"}
     assert {m.get("group") for m in seen} >= {"group-001"}
     assert all(set(m["tags"]) >= {"matrix-graph", "society"} for m in seen)
@@ -110,10 +126,19 @@ async def test_langgraphs_retries_and_cache_stand_beside_ours() -> None:
         model.calls += 100
         if model.calls < 200:
             raise ConnectionError("once")
-        return {"requirements": [{"kind": "sft", "count": 1}], "scenarios": [scenario(0, ["ana"], "mends nets")]}
+        return {
+            "requirements": [{"kind": "sft", "count": 1}],
+            "scenarios": [scenario(0, ["ana"], "mends nets")],
+        }
 
-    builder.add_node("flaky", flaky, retry_policy=RetryPolicy(max_attempts=2, initial_interval=0.01))
-    builder.add_node("generator", create_generator().compile(), cache_policy=CachePolicy(key_func=lambda state: "same"))
+    builder.add_node(
+        "flaky", flaky, retry_policy=RetryPolicy(max_attempts=2, initial_interval=0.01)
+    )
+    builder.add_node(
+        "generator",
+        create_generator().compile(),
+        cache_policy=CachePolicy(key_func=lambda state: "same"),
+    )
     builder.add_edge(START, "flaky")
     builder.add_edge("flaky", "generator")
     builder.add_edge("generator", END)
@@ -123,4 +148,6 @@ async def test_langgraphs_retries_and_cache_stand_beside_ours() -> None:
     calls = model.calls
     again = await graph.ainvoke({}, context=ctx)
     assert len(again["rows"]) == 1
-    assert model.calls == calls + 100, "only the first node ran: the generator's answer came from LangGraph's cache"
+    assert model.calls == calls + 100, (
+        "only the first node ran: the generator's answer came from LangGraph's cache"
+    )

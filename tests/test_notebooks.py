@@ -11,8 +11,21 @@ from matrix_graph.testing import FakeServer
 
 SHOWS = {
     "quickstart": ("group-001-r0", "graph TD", "<svg", "<details"),
-    "debugging": ("all from the record", "left out:", "recency", "tokens", "I locked the workshop", '"rejected"'),
-    "scenarios_to_rows": ("complete", "exact duplicate", "answer breaks off", "<details", "learning_rate"),
+    "debugging": (
+        "all from the record",
+        "left out:",
+        "recency",
+        "tokens",
+        "I locked the workshop",
+        '"rejected"',
+    ),
+    "scenarios_to_rows": (
+        "complete",
+        "exact duplicate",
+        "answer breaks off",
+        "<details",
+        "learning_rate",
+    ),
     "filter_alone": ("164 rows", "near duplicate", "contamination", "<svg", "kept − random"),
 }
 """What must be among the outputs of each."""
@@ -25,7 +38,9 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_runs_top_to_bottom(path: Path, server: FakeServer, tmp_path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
-    assert all(not cell.get("outputs") for cell in notebook.cells), "no outputs are kept in the file"
+    assert all(not cell.get("outputs") for cell in notebook.cells), (
+        "no outputs are kept in the file"
+    )
     parameters = next(cell for cell in notebook.cells if cell.cell_type == "code")
     parameters.source = (
         parameters.source.replace('MODEL = "local"', 'MODEL = "openai:fake"')

@@ -1,4 +1,6 @@
-"""`langgraph dev` serves the four graphs, and runs over its API pass: a real server, the SDK, no network."""
+"""`langgraph dev` serves the four graphs, and runs over its API pass: a real server, the SDK, no
+network.
+"""
 
 from __future__ import annotations
 
@@ -31,13 +33,23 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = free.getsockname()[1]
     home = tmp_path_factory.mktemp("home")
     offline = {"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "HOME": str(home)}
-    # The server keeps its state beside its configuration, which is the project's own with whole paths.
+    # The server keeps its state beside its configuration, which is the project's own with whole
+    # paths.
     config = json.loads((ROOT / "langgraph.json").read_text())
     config["graphs"] = {name: str(ROOT / path) for name, path in config["graphs"].items()}
     (home / "langgraph.json").write_text(json.dumps(config | {"dependencies": [str(ROOT)]}))
-    command = [Path(sys.executable).with_name("langgraph"), "dev", "--no-browser", "--no-reload", "--port", str(port)]
+    command = [
+        Path(sys.executable).with_name("langgraph"),
+        "dev",
+        "--no-browser",
+        "--no-reload",
+        "--port",
+        str(port),
+    ]
     log = (home / "log").open("w")
-    server = subprocess.Popen(command, cwd=home, env=os.environ | offline, stdout=log, stderr=subprocess.STDOUT)
+    server = subprocess.Popen(
+        command, cwd=home, env=os.environ | offline, stdout=log, stderr=subprocess.STDOUT
+    )
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
@@ -57,19 +69,35 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ("graph", "given", "expected"),
     [
         ("society", {"quota": 2}, lambda out: out["produced"] == 2 and out["acted"] > 5),
-        ("generator", {"requirements": [{"kind": "sft", "count": 2}]}, lambda out: len(out["rows"]) == 2),
-        ("filter", {"rows": [sft("1", "How do I mend a net?")]}, lambda out: out["rows"][0]["id"] == "1"),
-        ("matrix", {"quota": 1, "wanted": [{"kind": "sft", "count": 2}]}, lambda out: out["kept"] == {"sft": 2}),
+        (
+            "generator",
+            {"requirements": [{"kind": "sft", "count": 2}]},
+            lambda out: len(out["rows"]) == 2,
+        ),
+        (
+            "filter",
+            {"rows": [sft("1", "How do I mend a net?")]},
+            lambda out: out["rows"][0]["id"] == "1",
+        ),
+        (
+            "matrix",
+            {"quota": 1, "wanted": [{"kind": "sft", "count": 2}]},
+            lambda out: out["kept"] == {"sft": 2},
+        ),
     ],
 )
-def test_a_run_over_the_api(studio: str, server: FakeServer, graph: str, given: dict[str, Any], expected: Any) -> None:
+def test_a_run_over_the_api(
+    studio: str, server: FakeServer, graph: str, given: dict[str, Any], expected: Any
+) -> None:
     if graph == "generator":
         given = given | {"scenarios": [scenario(0, ["ana", "ben"], "mended the pump")]}
     context = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
     client = get_sync_client(url=studio)
     try:
         out: Any = client.runs.wait(None, graph, input=given, context=context)
-        drawn = client.assistants.get_graph(client.assistants.search(graph_id=graph)[0]["assistant_id"], xray=True)
+        drawn = client.assistants.get_graph(
+            client.assistants.search(graph_id=graph)[0]["assistant_id"], xray=True
+        )
     finally:
         client.close()
     assert expected(out), out

@@ -1,4 +1,6 @@
-"""The data set card: a Hugging Face README that says what the rows are, where they come from, and their limits."""
+"""The data set card: a Hugging Face README that says what the rows are, where they come from, and
+their limits.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,10 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         "---",
         "# Synthetic instruction data from a simulated society",
         "",
-        "Made with matrix-graph after MATRIX and MATRIX-Gen (arXiv 2410.14251): agents grounded in profiles live in",
-        "groups of the alike; from what happens, a model writes what each person would ask, and answers it.",
+        "Made with matrix-graph after MATRIX and MATRIX-Gen (arXiv 2410.14251): agents grounded "
+        "in profiles live in",
+        "groups of the alike; from what happens, a model writes what each person would ask, and "
+        "answers it.",
         "",
         "| | |",
         "|---|---|",
@@ -57,16 +61,21 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         "",
         "## Sources and limits",
         "",
-        f"Profiles: {_cell(profiles)}. E-mail addresses, links, phone numbers and handles were removed before any",
-        "model read them. The rows carry the licence terms of the profiles and of the models named above. What people",
-        "and answers say is invented by a model: it can be wrong, biased or unsafe, and was not checked by a person."
+        f"Profiles: {_cell(profiles)}. E-mail addresses, links, phone numbers and handles were "
+        "removed before any",
+        "model read them. The rows carry the licence terms of the profiles and of the models "
+        "named above. What people",
+        "and answers say is invented by a model: it can be wrong, biased or unsafe, and was not "
+        "checked by a person."
         + (
-            " The embedded 135M model shows that the pipeline runs; its rows are not fit for training."
+            " The embedded 135M model shows that the pipeline runs; its rows are not fit for "
+            "training."
             if config["model"] == "local"
             else ""
         ),
         "",
-        "Each row's `provenance` names scenario, agent, actions (`scenarios.jsonl`) and calls (`journal.sqlite`).",
+        "Each row's `provenance` names scenario, agent, actions (`scenarios.jsonl`) and calls "
+        "(`journal.sqlite`).",
     ]
     return "\n".join(lines) + "\n"
 
@@ -75,7 +84,9 @@ def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
     """The README.md of a filter run's folder, from the contents of its filter.json."""
     config = summary["config"]
     head = {
-        "size_categories": [next((name for limit, name in _SIZES if summary["kept"] < limit), "100K<n<1M")],
+        "size_categories": [
+            next((name for limit, name in _SIZES if summary["kept"] < limit), "100K<n<1M")
+        ],
         "configs": [{"config_name": name, "data_files": f"dataset/{name}.jsonl"} for name in files],
     }
     lines = [
@@ -85,14 +96,17 @@ def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
         "# Filtered data set",
         "",
         f"{summary['kept']} of {summary['given']} rows, kept by matrix-graph's filter. Judges:"
-        f" {_cell(', '.join(config['judge']) or 'none')}; student: {_cell(config['student'] or 'none')}.",
+        f" {_cell(', '.join(config['judge']) or 'none')}; student: "
+        f"{_cell(config['student'] or 'none')}.",
         "",
         "| step | left | dropped |",
         "|---|---|---|",
         *(f"| {_cell(s['step'])} | {s['left']} | {s['dropped']} |" for s in summary["funnel"]),
         "",
-        "`controls/` holds as many rows at random and as many of the same lengths: train them, too, to see what the",
-        "filter is worth. The licence is that of the rows given. Every dropped row is in `rejected.jsonl`.",
+        "`controls/` holds as many rows at random and as many of the same lengths: train them, "
+        "too, to see what the",
+        "filter is worth. The licence is that of the rows given. Every dropped row is in "
+        "`rejected.jsonl`.",
     ]
     return "\n".join(lines) + "\n"
 

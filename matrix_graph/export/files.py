@@ -20,7 +20,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON object a line, non-ASCII as it is, but for halves of a character, which no file can hold."""
+    """One JSON object a line, non-ASCII as it is, but for halves of a character, which no file can
+    hold.
+    """
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     write_text(path, text.encode("utf-8", "replace").decode())
 

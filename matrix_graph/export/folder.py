@@ -1,4 +1,6 @@
-"""Export: a run's data set in a trainer's layout, with the list of what did not fit and a recipe to begin with."""
+"""Export: a run's data set in a trainer's layout, with the list of what did not fit and a recipe to
+begin with.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,13 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
             try:
                 view = VIEWS[target](row)
             except Unfit as error:
-                refused.append({"id": str(row.get("id", f"line {number}")), "file": source.name, "reason": str(error)})
+                refused.append(
+                    {
+                        "id": str(row.get("id", f"line {number}")),
+                        "file": source.name,
+                        "reason": str(error),
+                    }
+                )
                 continue
             parts.setdefault(_file_of(source, target, view), []).append(view)
         for name, views in parts.items():
@@ -74,11 +82,16 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
 
 def _clear(out: Path, run: Path) -> None:
     """Make room for an export: what an earlier one left goes, anything else stays and is told of."""
-    if out.resolve() == run.resolve() or (run / "dataset").resolve() in (out.resolve(), *out.resolve().parents):
+    if out.resolve() == run.resolve() or (run / "dataset").resolve() in (
+        out.resolve(),
+        *out.resolve().parents,
+    ):
         raise InputError(f"--out {out} is where the run's own files are; name another folder.")
     if out.is_dir() and any(out.iterdir()):
         if not (out / _MARK).is_file():
-            raise InputError(f"--out {out} holds files that are no export; name an empty or a new folder.")
+            raise InputError(
+                f"--out {out} holds files that are no export; name an empty or a new folder."
+            )
         shutil.rmtree(out)
 
 
@@ -105,7 +118,9 @@ def _hub(run: Path, out: Path) -> dict[str, int]:
     """The folder of a Hugging Face data set: card, dropped rows, checksums."""
     rejected = read_json_lines(run / "rejected.jsonl")
     write_json_lines(out / "rejected.jsonl", rejected)
-    card = (run / "README.md").read_text("utf-8") if (run / "README.md").is_file() else "# Data set\n"
+    card = (
+        (run / "README.md").read_text("utf-8") if (run / "README.md").is_file() else "# Data set\n"
+    )
     write_text(out / "README.md", card.replace("data_files: dataset/", "data_files: data/"))
     if (run / "run.json").is_file():
         write_text(out / "run.json", (run / "run.json").read_text("utf-8"))

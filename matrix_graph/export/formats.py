@@ -1,7 +1,8 @@
-"""Rows in each trainer's own layout. A row that a layout cannot hold is listed with the reason, never bent.
+"""Rows in each trainer's own layout. A row that a layout cannot hold is listed with the reason,
+never bent.
 
-The layouts are those that the trainers' own loaders read: TRL 1.16, Axolotl 0.19, LLaMA-Factory 0.9.5,
-OpenRLHF 0.11, verl 0.9.
+The layouts are those that the trainers' own loaders read: TRL 1.16, Axolotl 0.19, LLaMA-Factory
+0.9.5, OpenRLHF 0.11, verl 0.9.
 """
 
 from __future__ import annotations
@@ -30,12 +31,16 @@ def grpo(row: Row) -> View:
     prompt, truth = _asked(row), _truth(row)
     groups: View = {name: row[name] for name in ("responses", "rewards") if name in row}
     if not truth and not groups:
-        raise Unfit("nothing in it can score a completion (no answer, tests, or responses with rewards)")
+        raise Unfit(
+            "nothing in it can score a completion (no answer, tests, or responses with rewards)"
+        )
     return {"prompt": prompt, **truth, **groups}
 
 
 def llama_factory(row: Row) -> View:
-    """LLaMA-Factory: `messages` with strictly alternating sides; a pair's answers as one message each."""
+    """LLaMA-Factory: `messages` with strictly alternating sides; a pair's answers as one message
+    each.
+    """
     if row.get("messages"):
         return {"messages": _alternating(_turns(row, "messages"))}
     prompt = _alternating(_turns(row, "prompt"), ends_with="user")
@@ -43,7 +48,9 @@ def llama_factory(row: Row) -> View:
 
 
 def openrlhf(row: Row) -> View:
-    """OpenRLHF: a conversation's last answer apart, or TRL's pair with the margin of its scores if known."""
+    """OpenRLHF: a conversation's last answer apart, or TRL's pair with the margin of its scores if
+    known.
+    """
     if row.get("messages"):
         turns = _turns(row, "messages")
         return {"input": turns[:-1], "output": turns[-1]["content"]}
@@ -97,7 +104,11 @@ def _turns(row: Row, name: str) -> list[dict[str, str]]:
         value = [{"role": "user" if name == "prompt" else "assistant", "content": value}]
     if not isinstance(value, list) or not value:
         raise Unfit(f"it has no {name}")
-    turns = [turn for turn in value if isinstance(turn, dict) and all(isinstance(turn.get(k), str) for k in _TURN)]
+    turns = [
+        turn
+        for turn in value
+        if isinstance(turn, dict) and all(isinstance(turn.get(k), str) for k in _TURN)
+    ]
     if len(turns) < len(value):
         raise Unfit(f"{name} holds something that is no message with role and content")
     turns = [{key: turn[key] for key in _TURN} for turn in turns]

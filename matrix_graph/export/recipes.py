@@ -36,7 +36,12 @@ def recipes(target: str, files: Mapping[str, str]) -> dict[str, str]:
 def _trl(files: Mapping[str, Sequence[str]]) -> dict[str, str]:
     made: dict[str, Any] = {}
     if files["sft"]:
-        made["sft.yaml"] = {"model_name_or_path": BASE, **_data(files["sft"]), "output_dir": "sft", **_TRL}
+        made["sft.yaml"] = {
+            "model_name_or_path": BASE,
+            **_data(files["sft"]),
+            "output_dir": "sft",
+            **_TRL,
+        }
     if files["dpo"]:
         before = "sft" if files["sft"] else BASE
         made["dpo.yaml"] = {
@@ -68,7 +73,8 @@ def _axolotl(files: Mapping[str, Sequence[str]]) -> dict[str, str]:
     made: dict[str, Any] = {}
     if files["sft"]:
         data = [
-            {"path": n, "ds_type": "json", "type": "chat_template", "field_messages": "messages"} for n in files["sft"]
+            {"path": n, "ds_type": "json", "type": "chat_template", "field_messages": "messages"}
+            for n in files["sft"]
         ]
         made["sft.yaml"] = {"base_model": BASE, "datasets": data, "output_dir": "sft", **common}
     if files["dpo"]:
@@ -114,7 +120,12 @@ def _llama_factory(files: Mapping[str, Sequence[str]]) -> dict[str, str]:
         if files[stage]:
             names = ",".join(name.removesuffix(".jsonl") for name in files[stage])
             before = "sft" if stage == "dpo" and files["sft"] else BASE
-            own = {"model_name_or_path": before, "stage": stage, "dataset": names, "output_dir": stage}
+            own = {
+                "model_name_or_path": before,
+                "stage": stage,
+                "dataset": names,
+                "output_dir": stage,
+            }
             made[f"{stage}.yaml"] = own | common | extra
     return _dumped(made)
 
@@ -131,7 +142,12 @@ def dataset_info(files: Mapping[str, str]) -> dict[str, Any]:
     info: dict[str, Any] = {}
     for name, sort in files.items():
         columns = {"messages": "messages"}
-        entry: dict[str, Any] = {"file_name": name, "formatting": "sharegpt", "columns": columns, "tags": tags}
+        entry: dict[str, Any] = {
+            "file_name": name,
+            "formatting": "sharegpt",
+            "columns": columns,
+            "tags": tags,
+        }
         if sort == "dpo":
             columns |= {"chosen": "chosen", "rejected": "rejected"}
             entry["ranking"] = True

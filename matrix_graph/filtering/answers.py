@@ -10,9 +10,13 @@ from fractions import Fraction
 from matrix_graph.filtering.rows import without_thinking, words_of
 
 _MARKED = re.compile(r"(?:####|\b(?:final answer|answer|result)\b\s*(?:is|:|=)+)\s*(.+)", re.I)
-_REST = re.compile(r",\s+(?=(?:and|so|which|not|because|since|as)\b)|;\s|\.\s|\s(?:because|since)\s", re.I)
+_REST = re.compile(
+    r",\s+(?=(?:and|so|which|not|because|since|as)\b)|;\s|\.\s|\s(?:because|since)\s", re.I
+)
 _NUMBER = re.compile(r"[-+−]?(?:\d{1,3}(?:[,  ]\d{3})+|\d+)?(?:\.\d+)?(?<=\d)(?:\s*/\s*\d+)?")
-_QUANTITY = re.compile(rf"[$€£]?\s*({_NUMBER.pattern})\s*(?:%|°?\s?[^\W\d_]{{2,}}[^\d^*+<>=/\\()\[\]{{}}]*)?")
+_QUANTITY = re.compile(
+    rf"[$€£]?\s*({_NUMBER.pattern})\s*(?:%|°?\s?[^\W\d_]{{2,}}[^\d^*+<>=/\\()\[\]{{}}]*)?"
+)
 _SAID = re.compile(
     rf"[^\d^*+<>=/\\()\[\]{{}}:]*(?<![^\W\d_])(?<![.+−-])({_NUMBER.pattern})(?![^\W\d_])[^\d^*+<>=/\\()\[\]{{}}:]*"
 )
@@ -39,10 +43,11 @@ def final_answer(text: str) -> str:
 
 
 def same_answer(given: str, truth: str) -> bool:
-    """Whether `given` comes to the number that `truth` states, or else to the same text, its symbols included.
+    """Whether `given` comes to the number that `truth` states, or else to the same text, its
+    symbols included.
 
-    A long truth that marks no result is read as stating it first, as this package's own rows do. A truth of one
-    letter is a choice.
+    A long truth that marks no result is read as stating it first, as this package's own rows do. A
+    truth of one letter is a choice.
     """
     stated = [found for found in _NUMBER.findall(truth) if found]
     unmarked = not _boxed(truth) and not _MARKED.search(truth) and len(words_of(truth)) > _SHORT

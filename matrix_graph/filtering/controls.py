@@ -1,4 +1,5 @@
-"""The controls that show whether a filter beats chance: as many rows at random, and as many of the same lengths.
+"""The controls that show whether a filter beats chance: as many rows at random, and as many of the
+same lengths.
 
 Train all three and compare. What the filter changed is told with bootstrap intervals.
 """
@@ -37,25 +38,33 @@ def length_matched(pool: Sequence[Row], kept: Sequence[Row], seed: int) -> list[
         bins.setdefault(int(np.searchsorted(edges, _length(row))), []).append(number)
     wanted = Counter(int(np.searchsorted(edges, _length(row))) for row in kept)
     draw = random.Random(f"{seed}/length")
-    chosen = sorted(n for part, count in sorted(wanted.items()) for n in _drawn(draw, bins.get(part, []), count))
+    chosen = sorted(
+        n for part, count in sorted(wanted.items()) for n in _drawn(draw, bins.get(part, []), count)
+    )
     return [pool[n] for n in chosen]
 
 
 def effects(sets: Mapping[str, Sequence[Row]], seed: int) -> list[dict[str, Any]]:
-    """What differs between the sets, the first of which is the kept one: per measure each set's mean with a 95 %
-    bootstrap interval, and the kept set's difference to each other set with one.
+    """What differs between the sets, the first of which is the kept one: per measure each set's
+    mean with a 95 % bootstrap interval, and the kept set's difference to each other set with one.
 
-    `new word pairs` is the share of a prompt's word pairs that stand in no other prompt of its set: diversity.
+    `new word pairs` is the share of a prompt's word pairs that stand in no other prompt of its set:
+    diversity.
     """
     everything = [row for rows in sets.values() for row in rows]
     measures = dict(_MEASURES)
-    common = Counter(_category(row) for row in everything if _category(row)).most_common(_CATEGORIES)
+    common = Counter(_category(row) for row in everything if _category(row)).most_common(
+        _CATEGORIES
+    )
     measures |= {f"share of {name}": _is_category(name) for name, _ in common}
     columns: dict[str, dict[str, Any]] = {}
     for name, rows in sets.items():
         found = {what: [measure(row) for row in rows] for what, measure in measures.items()}
         columns[name] = found | {"new word pairs": _novelty(rows)}
-    resampled = {name: _resampled(found, len(sets[name]), f"{seed}/{name}") for name, found in columns.items()}
+    resampled = {
+        name: _resampled(found, len(sets[name]), f"{seed}/{name}")
+        for name, found in columns.items()
+    }
     kept, *others = sets
     table = []
     for what in [*measures, "new word pairs"]:
@@ -63,7 +72,13 @@ def effects(sets: Mapping[str, Sequence[Row]], seed: int) -> list[dict[str, Any]
             continue
         means = {name: resampled[name][what] for name in sets}
         apart = {other: _difference(means[kept], means[other]) for other in others}
-        table.append({"measure": what, **{name: _interval(*means[name]) for name in sets}, "difference": apart})
+        table.append(
+            {
+                "measure": what,
+                **{name: _interval(*means[name]) for name in sets},
+                "difference": apart,
+            }
+        )
     return table
 
 
@@ -92,7 +107,9 @@ _MEASURES: dict[str, Callable[[Row], float | None]] = {
     "words in the answer": lambda row: float(words_in(answer_of(row))),
     "difficulty": _judged("difficulty"),
     "quality": _judged("quality"),
-    "mean reward": lambda row: sum(rewards) / len(rewards) if (rewards := rewards_of(row)) else None,
+    "mean reward": lambda row: (
+        sum(rewards) / len(rewards) if (rewards := rewards_of(row)) else None
+    ),
     "least reward": lambda row: min(rewards) if (rewards := rewards_of(row)) else None,
 }
 
@@ -107,13 +124,17 @@ _Means = tuple[float, Any]
 """A mean, and the means of resamples."""
 
 
-def _resampled(columns: Mapping[str, Sequence[float | None]], size: int, seed: str) -> dict[str, _Means]:
+def _resampled(
+    columns: Mapping[str, Sequence[float | None]], size: int, seed: str
+) -> dict[str, _Means]:
     """Every measure over the same resamples of the rows; those that no row has are left out."""
     rng = np.random.default_rng(list(seed.encode()))
     names = [name for name, values in columns.items() if any(value is not None for value in values)]
     if not names:
         return {}
-    known = np.array([[value is not None for value in columns[name]] for name in names], dtype=float).T
+    known = np.array(
+        [[value is not None for value in columns[name]] for name in names], dtype=float
+    ).T
     values = np.array([[value or 0.0 for value in columns[name]] for name in names], dtype=float).T
     sums = np.empty((_RESAMPLES, len(names)))
     counts = np.empty((_RESAMPLES, len(names)))
@@ -121,12 +142,18 @@ def _resampled(columns: Mapping[str, Sequence[float | None]], size: int, seed: s
         times = np.bincount(rng.integers(0, size, size), minlength=size)
         sums[n], counts[n] = times @ values, times @ known
     means = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-    return {name: (values[:, k].sum() / known[:, k].sum(), means[:, k]) for k, name in enumerate(names)}
+    return {
+        name: (values[:, k].sum() / known[:, k].sum(), means[:, k]) for k, name in enumerate(names)
+    }
 
 
 def _interval(mean: float, means: Any) -> dict[str, float]:
     low, high = np.nanquantile(means, [0.025, 0.975])
-    return {"mean": round(float(mean), 4), "low": round(float(low), 4), "high": round(float(high), 4)}
+    return {
+        "mean": round(float(mean), 4),
+        "low": round(float(low), 4),
+        "high": round(float(high), 4),
+    }
 
 
 def _difference(one: _Means, other: _Means) -> dict[str, float]:

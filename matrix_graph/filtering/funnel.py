@@ -1,4 +1,6 @@
-"""The funnel: how many rows each rule let through, in numbers and as a picture that needs nothing but a viewer."""
+"""The funnel: how many rows each rule let through, in numbers and as a picture that needs nothing
+but a viewer.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ _WIDTH, _ROW, _LABEL, _BAR = 860, 34, 190, 420
 _KEPT, _DROPPED = "#2b6cb0", "#dd6b20"
 
 
-def funnel(steps: Sequence[tuple[str, int, int]], rejections: Sequence[Rejection]) -> list[dict[str, Any]]:
+def funnel(
+    steps: Sequence[tuple[str, int, int]], rejections: Sequence[Rejection]
+) -> list[dict[str, Any]]:
     """Per step what is left after it, what it dropped, and by which rules.
 
     Args:
@@ -30,7 +34,10 @@ def funnel(steps: Sequence[tuple[str, int, int]], rejections: Sequence[Rejection
 
 def funnel_svg(given: int, stages: Sequence[dict[str, Any]]) -> str:
     """The funnel as an SVG picture: a bar a step, what it dropped at the bar's end."""
-    rows = [("given", given, 0, {}), *((s["step"], s["left"], s["dropped"], s["rules"]) for s in stages)]
+    rows = [
+        ("given", given, 0, {}),
+        *((s["step"], s["left"], s["dropped"], s["rules"]) for s in stages),
+    ]
     height = _ROW * len(rows) + 20
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '
@@ -53,7 +60,9 @@ def funnel_svg(given: int, stages: Sequence[dict[str, Any]]) -> str:
 
 
 def _bar(x: float, y: int, width: float, fill: str) -> str:
-    return f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_ROW - 10}" rx="3" fill="{fill}"/>'
+    return (
+        f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{_ROW - 10}" rx="3" fill="{fill}"/>'
+    )
 
 
 def _text(x: float, y: int, text: str, anchor: str) -> str:

@@ -15,11 +15,11 @@ from langgraph.types import interrupt
 
 from matrix_graph.context import Context, opened
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.code import TestsPass
-from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
-from matrix_graph.filtering.form import Form
-from matrix_graph.filtering.language import Language
 from matrix_graph.filtering.step import Drop, Finding, Note, Step, findings_of
+from matrix_graph.filtering.steps.code import TestsPass
+from matrix_graph.filtering.steps.duplicates import ExactDuplicates, NearDuplicates
+from matrix_graph.filtering.steps.form import Form
+from matrix_graph.filtering.steps.language import Language
 from matrix_graph.schema import Rejection, Row
 
 REVIEW = "review"
@@ -28,7 +28,8 @@ REVIEW = "review"
 class FilterInput(TypedDict, total=False):
     """Rows in a TRL layout, each with an `id`.
 
-    `earlier` rows are only compared with; by default those that the run in the graph's store has kept.
+    `earlier` rows are only compared with; by default those that the run in the graph's store has
+    kept.
     """
 
     rows: list[Row]
@@ -48,7 +49,13 @@ class FilterOutput(TypedDict):
     rejections: list[Rejection]
 
 
-DEFAULT_STEPS: tuple[Step, ...] = (Form(), Language(), TestsPass(), ExactDuplicates(), NearDuplicates())
+DEFAULT_STEPS: tuple[Step, ...] = (
+    Form(),
+    Language(),
+    TestsPass(),
+    ExactDuplicates(),
+    NearDuplicates(),
+)
 
 
 def create_filter(
@@ -58,9 +65,9 @@ def create_filter(
 
     Args:
         steps: Any callables with a `name` that fit `Step`, in their order.
-        review: So many kept and so many dropped rows, drawn at random, are shown to a person at the end through
-            `interrupt()`. Resume with `Command(resume={"keep": [ids], "drop": {id: reason}})`: dropped rows to
-            keep after all, and kept ones to drop. Needs a checkpointer.
+        review: So many kept and so many dropped rows, drawn at random, are shown to a person at the
+            end through `interrupt()`. Resume with `Command(resume={"keep": [ids], "drop": {id:
+            reason}})`: dropped rows to keep after all, and kept ones to drop. Needs a checkpointer.
 
     Raises:
         InputError: no steps, or two of one name.
@@ -113,7 +120,12 @@ def _with(row: Row, columns: Mapping[str, Any] | None) -> Row:
 
 def _rejection(row: Row, drop: Drop) -> Rejection:
     return Rejection(
-        id=row["id"], kind=row.get("kind", ""), rule=drop.rule, value=drop.value, threshold=drop.threshold, row=row
+        id=row["id"],
+        kind=row.get("kind", ""),
+        rule=drop.rule,
+        value=drop.value,
+        threshold=drop.threshold,
+        row=row,
     )
 
 
@@ -127,7 +139,9 @@ def _reviewed(size: int) -> Any:
         }
         answer = interrupt(shown) or {}
         back, out = set(answer.get("keep", [])), dict(answer.get("drop", {}))
-        if strangers := (back - {r["id"] for r in rejections}) | (out.keys() - {r["id"] for r in rows}):
+        if strangers := (back - {r["id"] for r in rejections}) | (
+            out.keys() - {r["id"] for r in rows}
+        ):
             raise InputError(f"No such row to keep or drop: {', '.join(sorted(strangers))}.")
         dropped = [
             _rejection(row, Drop(row["id"], "review", str(out[row["id"]]), "a person"))
@@ -135,7 +149,8 @@ def _reviewed(size: int) -> Any:
             if row["id"] in out
         ]
         return {
-            "rows": [row for row in rows if row["id"] not in out] + [r["row"] for r in rejections if r["id"] in back],
+            "rows": [row for row in rows if row["id"] not in out]
+            + [r["row"] for r in rejections if r["id"] in back],
             "rejections": [r for r in rejections if r["id"] not in back] + dropped,
         }
 

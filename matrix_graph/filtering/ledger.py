@@ -1,4 +1,6 @@
-"""The ledger: what measuring steps found, so that a funnel runs again with other thresholds at no call's cost."""
+"""The ledger: what measuring steps found, so that a funnel runs again with other thresholds at no
+call's cost.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from matrix_graph.llm.journal import digest_of
 from matrix_graph.schema import Row
 
 _Key = tuple[str, str, str]
-"""Step, row id, and a digest of what the row asks and answers: of another text nothing was measured."""
+"""Step, row id, and a digest of what the row asks and answers: of another text nothing was
+measured.
+"""
 
 
 @dataclass
@@ -25,12 +29,17 @@ class Ledger:
 
     def recording(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         """The same steps, with a record of what the measuring ones find."""
-        return tuple(_Recording(step, self) if hasattr(step, "measures") else step for step in steps)
+        return tuple(
+            _Recording(step, self) if hasattr(step, "measures") else step for step in steps
+        )
 
     def replaying(self, steps: Sequence[Step]) -> tuple[Step, ...]:
-        """The same steps without their measurements: what is on record holds, and rows of which nothing is go."""
+        """The same steps without their measurements: what is on record holds, and rows of which
+        nothing is go.
+        """
         return tuple(
-            _Replaying(step, self) if hasattr(step, "measures") or hasattr(step, "embeds") else step for step in steps
+            _Replaying(step, self) if hasattr(step, "measures") or hasattr(step, "embeds") else step
+            for step in steps
         )
 
     def lines(self) -> Iterator[dict[str, Any]]:
@@ -92,9 +101,13 @@ class _Replaying:
             missing = [row for row in rows if _key(self.name, row) not in self.ledger.found]
             found = [f for row in rows if (f := self.ledger.found.get(_key(self.name, row)))]
             return [*found, *map(self._unknown, missing)]
-        known = await (await opened(self.step.context)).embedder.known([prompt_of(row) for row in rows])
+        known = await (await opened(self.step.context)).embedder.known(
+            [prompt_of(row) for row in rows]
+        )
         there = [row for row, is_known in zip(rows, known, strict=True) if is_known]
-        unknown = [self._unknown(row) for row, is_known in zip(rows, known, strict=True) if not is_known]
+        unknown = [
+            self._unknown(row) for row, is_known in zip(rows, known, strict=True) if not is_known
+        ]
         return [*unknown, *await findings_of(self.step, there, earlier)]
 
     def _unknown(self, row: Row) -> Drop:

@@ -1,4 +1,6 @@
-"""What steps noted in a row, read with care: a column of that name may be the user's own, and then it is not ours."""
+"""What steps noted in a row, read with care: a column of that name may be the user's own, and then
+it is not ours.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +26,22 @@ def rewards_of(row: Row) -> list[float]:
 def judge_of(row: Row) -> dict[str, Any] | None:
     """What the judges said."""
     value = row.get("judge")
-    known = isinstance(value, dict) and is_number(value.get("quality")) and is_number(value.get("difficulty"))
+    known = (
+        isinstance(value, dict)
+        and is_number(value.get("quality"))
+        and is_number(value.get("difficulty"))
+    )
     return {"agreement": 1.0, "safe": True, "category": ""} | value if known else None  # type: ignore[operator]
 
 
 def preference_of(row: Row) -> tuple[float, float] | None:
     """What the chosen answer wins against the rejected, shown first and shown second."""
     value = row.get("preference")
-    shares = (value.get("shown_first"), value.get("shown_second")) if isinstance(value, dict) else (None, None)
+    shares = (
+        (value.get("shown_first"), value.get("shown_second"))
+        if isinstance(value, dict)
+        else (None, None)
+    )
     return shares if all(map(is_number, shares)) else None  # type: ignore[return-value]
 
 
@@ -51,7 +61,9 @@ def margin_of(row: Row) -> float | None:
 def truth_of(row: Row) -> str:
     """The row's checkable answer, or nothing."""
     value = row.get("answer")
-    return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    return (
+        str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else ""
+    )
 
 
 def tests_of(row: Row) -> str:

@@ -1,4 +1,6 @@
-"""Read a row of any TRL layout: its prompt and its answers as text. Nothing here raises, whatever a row holds."""
+"""Read a row of any TRL layout: its prompt and its answers as text. Nothing here raises, whatever a
+row holds.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from matrix_graph.llm.journal import clean
 from matrix_graph.schema import Row
 
 Turns = list[dict[str, str]]
-_WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+")
+_WORD = re.compile(
+    r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]|[^\W\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]+"
+)
 _THINKING = re.compile(r"\A\s*<think>.*?(?:</think>\s*|\Z)", re.S)
 _ANSWERS = ("messages", "completion", "chosen", "rejected")
 
@@ -46,7 +50,10 @@ def answers_of(row: Row) -> dict[str, str]:
 def answer_of(row: Row) -> str:
     """The answer that the row would teach, or nothing."""
     answers = answers_of(row)
-    return next((answers[column] for column in ("messages", "completion", "chosen") if column in answers), "")
+    return next(
+        (answers[column] for column in ("messages", "completion", "chosen") if column in answers),
+        "",
+    )
 
 
 def opening_of(row: Row) -> Turns:
@@ -54,17 +61,26 @@ def opening_of(row: Row) -> Turns:
     for column in ("messages", "prompt", "chosen"):
         if row.get(column):
             turns = turns_of(row[column], "user")
-            last = max((n for n, turn in enumerate(turns) if turn["role"] == "assistant"), default=len(turns))
+            last = max(
+                (n for n, turn in enumerate(turns) if turn["role"] == "assistant"),
+                default=len(turns),
+            )
             return turns[: last if column != "prompt" else None]
     return []
 
 
 def turns_of(value: Any, role: str = "assistant") -> Turns:
-    """Messages with role and text; a bare text is one of `role`, and what is no message is left out."""
+    """Messages with role and text; a bare text is one of `role`, and what is no message is left
+    out.
+    """
     if isinstance(value, str):
         return [{"role": role, "content": clean(value)}]
     turns = value if isinstance(value, list) else []
-    return [{"role": str(turn.get("role")), "content": _content(turn)} for turn in turns if isinstance(turn, dict)]
+    return [
+        {"role": str(turn.get("role")), "content": _content(turn)}
+        for turn in turns
+        if isinstance(turn, dict)
+    ]
 
 
 def without_thinking(text: str) -> str:
@@ -73,7 +89,9 @@ def without_thinking(text: str) -> str:
 
 
 def words_of(text: str) -> list[str]:
-    """The words, without punctuation; in scripts that put no spaces between them each character counts as one."""
+    """The words, without punctuation; in scripts that put no spaces between them each character
+    counts as one.
+    """
     return _WORD.findall(text)
 
 
@@ -83,17 +101,25 @@ def words_in(text: str) -> int:
 
 
 def is_safety(row: Row) -> bool:
-    """Whether the row teaches to refuse harm: such rows are exempt from what rewards say (arXiv 2501.18578)."""
+    """Whether the row teaches to refuse harm: such rows are exempt from what rewards say (arXiv
+    2501.18578).
+    """
     return bool(row.get("safety"))
 
 
 def _last(value: Any) -> str:
-    return next((turn["content"] for turn in reversed(turns_of(value)) if turn["role"] == "assistant"), "")
+    return next(
+        (turn["content"] for turn in reversed(turns_of(value)) if turn["role"] == "assistant"), ""
+    )
 
 
 def _is_turn(turn: Any) -> bool:
     content = turn.get("content") if isinstance(turn, dict) else None
-    return isinstance(turn, dict) and isinstance(turn.get("role"), str) and isinstance(content, str | list | None)
+    return (
+        isinstance(turn, dict)
+        and isinstance(turn.get("role"), str)
+        and isinstance(content, str | list | None)
+    )
 
 
 def _content(turn: dict[str, Any]) -> str:

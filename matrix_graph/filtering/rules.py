@@ -1,7 +1,7 @@
 """The funnel as data: which rules hold, with which thresholds, in which order.
 
-A rule is switched on with its defaults by `true`, off by `false`, and given its thresholds by a mapping:
-`pass_rate: {low: 0.1, high: 0.9}`.
+A rule is switched on with its defaults by `true`, off by `false`, and given its thresholds by a
+mapping: `pass_rate: {low: 0.1, high: 0.9}`.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.code import TestsPass
-from matrix_graph.filtering.contamination import Contamination
-from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
-from matrix_graph.filtering.form import Form
-from matrix_graph.filtering.judge import Judge, Judged
-from matrix_graph.filtering.language import Language
-from matrix_graph.filtering.pairs import Compare, Pairs, PairShape, Preferred
-from matrix_graph.filtering.rewards import JudgeReward, Rewards, Scorer, Verifier
-from matrix_graph.filtering.rollouts import Guesses, Rollouts
-from matrix_graph.filtering.selection import Select
-from matrix_graph.filtering.semantic import SemanticDuplicates
-from matrix_graph.filtering.signal import (
+from matrix_graph.filtering.step import Step
+from matrix_graph.filtering.steps.code import TestsPass
+from matrix_graph.filtering.steps.contamination import Contamination
+from matrix_graph.filtering.steps.duplicates import ExactDuplicates, NearDuplicates
+from matrix_graph.filtering.steps.form import Form
+from matrix_graph.filtering.steps.judge import Judge, Judged
+from matrix_graph.filtering.steps.language import Language
+from matrix_graph.filtering.steps.pairs import Compare, Pairs, PairShape, Preferred
+from matrix_graph.filtering.steps.rewards import JudgeReward, Rewards, Scorer, Verifier
+from matrix_graph.filtering.steps.rollouts import Guesses, Rollouts
+from matrix_graph.filtering.steps.selection import Select
+from matrix_graph.filtering.steps.semantic import SemanticDuplicates
+from matrix_graph.filtering.steps.signal import (
     Consistent,
     Learnability,
     MinReward,
@@ -36,12 +37,19 @@ from matrix_graph.filtering.signal import (
     Rip,
     ZeroAdvantage,
 )
-from matrix_graph.filtering.step import Step
 
 _FIXED = {"name", "compares", "measures", "benchmark", "context"}
 """Fields of steps that are no thresholds."""
 
-HYGIENE = ("form", "language", "code", "exact_duplicates", "near_duplicates", "semantic_duplicates", "contamination")
+HYGIENE = (
+    "form",
+    "language",
+    "code",
+    "exact_duplicates",
+    "near_duplicates",
+    "semantic_duplicates",
+    "contamination",
+)
 """Steps that see to it that a row is usable; those after them choose among usable rows."""
 
 
@@ -67,11 +75,15 @@ class Means:
     def contexts(self) -> tuple[Context, ...]:
         """All contexts among them, each once."""
         scorers = [getattr(scorer, "context", None) for scorer in self.scorers]
-        return tuple(c for c in dict.fromkeys([*self.judges, self.student, self.embeddings, *scorers]) if c)
+        return tuple(
+            c for c in dict.fromkeys([*self.judges, self.student, self.embeddings, *scorers]) if c
+        )
 
 
 class Rules(BaseModel):
-    """The rules of a funnel; what is None is left out. Those that need a measurement go with what measures it."""
+    """The rules of a funnel; what is None is left out. Those that need a measurement go with what
+    measures it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -119,19 +131,23 @@ class Rules(BaseModel):
             raise InputError(f"Cannot read the rules in {path}: {error}") from error
         except ValidationError as error:
             problems = [
-                f"{'.'.join(map(str, e['loc'])) or 'rules'}: {e['msg']}" for e in error.errors(include_url=False)
+                f"{'.'.join(map(str, e['loc'])) or 'rules'}: {e['msg']}"
+                for e in error.errors(include_url=False)
             ]
             raise InputError(f"{path}: {'; '.join(problems)}") from error
 
     def steps(self, means: Means | None = None) -> tuple[Step, ...]:
-        """The steps of the funnel, in its order or in `order` (steps not named there follow in the funnel's).
+        """The steps of the funnel, in its order or in `order` (steps not named there follow in the
+        funnel's).
 
         Raises:
             InputError: `order` names no step, or a rule is on whose measurement nothing can make.
         """
         steps = {step.name: step for step in self._funnel(means or Means())}
         if strangers := [name for name in self.order if name not in steps]:
-            raise InputError(f"order: no step is called {', '.join(strangers)}; there are {', '.join(steps)}.")
+            raise InputError(
+                f"order: no step is called {', '.join(strangers)}; there are {', '.join(steps)}."
+            )
         return tuple(steps[name] for name in dict.fromkeys([*self.order, *steps]))
 
     def _funnel(self, means: Means) -> list[Step]:
@@ -167,41 +183,65 @@ class Rules(BaseModel):
         return [Judge(means.judges), self.judged] if means.judges else []
 
     def _preferring(self, means: Means) -> list[Step | None]:
-        return [Compare(_needed(means.judges, "preferred", "--judge")[0]), self.preferred] if self.preferred else []
+        return (
+            [Compare(_needed(means.judges, "preferred", "--judge")[0]), self.preferred]
+            if self.preferred
+            else []
+        )
 
     def _rolled(self, means: Means) -> list[Step]:
         if means.student is None:
             return []
         scorers = means.scorers or (Verifier(), *map(JudgeReward, means.judges[:1]))
         guesses = [Guesses(means.student)] if self.not_guessable else []
-        return [Rollouts(means.student, self.rollouts, self.rollout_tokens), Rewards(scorers), *guesses]
+        return [
+            Rollouts(means.student, self.rollouts, self.rollout_tokens),
+            Rewards(scorers),
+            *guesses,
+        ]
 
     def _signal(self, means: Means) -> list[Step | None]:
-        rules = [self.pass_rate, self.learnability, self.min_reward, self.rip, self.consistent, self.not_guessable]
+        rules = [
+            self.pass_rate,
+            self.learnability,
+            self.min_reward,
+            self.rip,
+            self.consistent,
+            self.not_guessable,
+        ]
         return [self.zero_advantage, *rules]
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        for name, field in ((n, f) for n in ("learnability", "min_reward", "rip") for f in ("quantile", "share")):
+        for name, field in (
+            (n, f) for n in ("learnability", "min_reward", "rip") for f in ("quantile", "share")
+        ):
             value = getattr(getattr(self, name), field, 0.5)
             if not 0 <= value <= 1:
                 raise ValueError(f"{name}: {field} lies between 0 and 1, and {value:g} does not")
         if self.near_duplicates and not 0.3 <= self.near_duplicates.threshold <= 1:
             raise ValueError("near_duplicates: the threshold lies between 0.3 and 1")
         if self.rollouts < 2 and (self.zero_advantage or self.pass_rate):
-            raise ValueError("rollouts: one answer has no spread; take at least 2, or switch zero_advantage off")
+            raise ValueError(
+                "rollouts: one answer has no spread; take at least 2, or switch zero_advantage off"
+            )
         return self
 
     def _select(self, means: Means) -> Step | None:
         if self.select is None:
             return None
         _needed(means.judges, "select", "--judge")
-        return Select(_needed(means.embeddings, "select", "--embeddings"), self.select, self.select_max_cosine)
+        return Select(
+            _needed(means.embeddings, "select", "--embeddings"), self.select, self.select_max_cosine
+        )
 
 
 def _rule(name: str, value: Any) -> Any:
     kind = Rules.model_fields[name].annotation if name in Rules.model_fields else None
-    step = next((part for part in getattr(kind, "__args__", ()) if hasattr(part, "__dataclass_fields__")), None)
+    step = next(
+        (part for part in getattr(kind, "__args__", ()) if hasattr(part, "__dataclass_fields__")),
+        None,
+    )
     if step is None:
         return None if value is False else value
     if isinstance(value, bool):
@@ -211,7 +251,8 @@ def _rule(name: str, value: Any) -> Any:
     known = {f.name for f in fields(step)} - _FIXED
     if unknown := value.keys() - known:
         raise ValueError(
-            f"{name} has no {', '.join(sorted(map(str, unknown)))}; it has {', '.join(sorted(known)) or 'no threshold'}"
+            f"{name} has no {', '.join(sorted(map(str, unknown)))}; it has "
+            f"{', '.join(sorted(known)) or 'no threshold'}"
         )
     return TypeAdapter(step).validate_python(dict(value))
 

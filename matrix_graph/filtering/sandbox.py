@@ -1,7 +1,9 @@
-"""Run untrusted Python where it can reach nothing: pydantic-monty's interpreter, in a worker process of its own.
+"""Run untrusted Python where it can reach nothing: pydantic-monty's interpreter, in a worker
+process of its own.
 
-Monty interprets a subset of Python and has no files, network, processes or foreign modules to offer; time
-and memory are bounded. What the subset lacks (such as generators) is an error like any other.
+Monty interprets a subset of Python and has no files, network, processes or foreign modules to
+offer; time and memory are bounded. What the subset lacks (such as generators) is an error like any
+other.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ def check_sandbox() -> None:
     try:
         import pydantic_monty  # noqa: F401
     except ImportError as error:
-        raise InputError("Code is run in pydantic-monty's sandbox: pip install 'matrix-graph[code]'") from error
+        raise InputError(
+            "Code is run in pydantic-monty's sandbox: pip install 'matrix-graph[code]'"
+        ) from error
 
 
 def run_code(code: str) -> str:
@@ -41,7 +45,10 @@ def run_code(code: str) -> str:
     from pydantic_monty import MontyError, MontySyntaxError, ResourceLimits
 
     limits = ResourceLimits(
-        max_feed_duration_secs=SECONDS, max_memory=MEGABYTES * 2**20, max_recursion_depth=500, max_total_sleep_secs=0.0
+        max_feed_duration_secs=SECONDS,
+        max_memory=MEGABYTES * 2**20,
+        max_recursion_depth=500,
+        max_total_sleep_secs=0.0,
     )
     try:
         with _workers().checkout(limits=limits) as session:

@@ -52,11 +52,13 @@ class GeneratorOutput(TypedDict):
 def create_generator() -> StateGraph[GeneratorState, Context, GeneratorInput, GeneratorOutput]:
     """The uncompiled graph of MATRIX-Gen.
 
-    Invoke it with `{"requirements": [{"kind": "sft", "count": 8}], "scenarios": [...]}`, or compile it
-    with the store of a society and leave `scenarios` out. A source whose call fails gives a failure
-    with its reason in place of a row.
+    Invoke it with `{"requirements": [{"kind": "sft", "count": 8}], "scenarios": [...]}`, or compile
+    it with the store of a society and leave `scenarios` out. A source whose call fails gives a
+    failure with its reason in place of a row.
     """
-    builder = StateGraph(GeneratorState, Context, input_schema=GeneratorInput, output_schema=GeneratorOutput)
+    builder = StateGraph(
+        GeneratorState, Context, input_schema=GeneratorInput, output_schema=GeneratorOutput
+    )
     builder.add_node("retrieve", _retrieve)
     builder.add_node("synthesise", _synthesise)
     builder.add_edge(START, "retrieve")
@@ -73,7 +75,9 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
     for requirement in read_requirements(state["requirements"]):
         first = taken.get(requirement.id, 0)
         need = first + requirement.count
-        sources = await ordered_sources(scenarios, requirement.domain, res.embedder, runtime.context.seed, need)
+        sources = await ordered_sources(
+            scenarios, requirement.domain, res.embedder, runtime.context.seed, need
+        )
         batch = sources[first : first + requirement.count]
         picked += [(requirement.id, s.scenario["id"], s.agent, s.turn) for s in batch]
         taken[requirement.id] = first + len(batch)
@@ -101,6 +105,8 @@ async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[
     }
 
 
-async def _scenarios(state: GeneratorState, res: Resources, runtime: Runtime[Context]) -> list[Scenario]:
+async def _scenarios(
+    state: GeneratorState, res: Resources, runtime: Runtime[Context]
+) -> list[Scenario]:
     given = state.get("scenarios")
     return given if given is not None else await res.records(runtime.store).all("scenarios")  # type: ignore[return-value]

@@ -36,13 +36,20 @@ async def _dpo(writer: Writer) -> Columns:
         chosen = await writer.answer("response", [asked])
         rejected = await writer.answer("rejected", prompt, student=True)
         return _pair(prompt, chosen, rejected)
-    answers = await settled([writer.answer(f"answer-{n}", [asked]) for n in range(writer.requirement.best_of)])
+    answers = await settled(
+        [writer.answer(f"answer-{n}", [asked]) for n in range(writer.requirement.best_of)]
+    )
     ratings = await settled(
-        [writer.judged(f"rating-{n}", Rating, request=asked["content"], answer=a) for n, a in enumerate(answers)]
+        [
+            writer.judged(f"rating-{n}", Rating, request=asked["content"], answer=a)
+            for n, a in enumerate(answers)
+        ]
     )
     order = sorted(range(len(answers)), key=lambda n: (-ratings[n].score, n))
     if ratings[order[0]].score == ratings[order[-1]].score:
-        raise CallFailed(writer.calls[-1], "no preference: the judge gave all answers one score", len(answers))
+        raise CallFailed(
+            writer.calls[-1], "no preference: the judge gave all answers one score", len(answers)
+        )
     scores = {"chosen_score": ratings[order[0]].score, "rejected_score": ratings[order[-1]].score}
     return _pair(prompt, answers[order[0]], answers[order[-1]]) | scores
 
@@ -50,7 +57,10 @@ async def _dpo(writer: Writer) -> Columns:
 async def _reason(writer: Writer) -> Columns:
     request = await writer.request()
     text = await writer.answer(
-        "response", [turn("user", request)], prompt="respond_reason", check=_thought(*writer.requirement.thinking)
+        "response",
+        [turn("user", request)],
+        prompt="respond_reason",
+        check=_thought(*writer.requirement.thinking),
     )
     found = _THINKING.match(text)
     assert found
@@ -62,17 +72,26 @@ async def _reason(writer: Writer) -> Columns:
 
 async def _code(writer: Writer) -> Columns:
     request = await writer.request()
-    text = await writer.answer("response", [turn("user", request)], prompt="respond_code", check=_has_code)
+    text = await writer.answer(
+        "response", [turn("user", request)], prompt="respond_code", check=_has_code
+    )
     solution, tests = _BLOCK.findall(text)[:2]
     answer = f"```python\n{solution.strip()}\n```"
     messages = [*writer.opening(), turn("user", request), turn("assistant", answer)]
-    return {"messages": messages, "solution": solution.strip() + "\n", "tests": tests.strip() + "\n"}
+    return {
+        "messages": messages,
+        "solution": solution.strip() + "\n",
+        "tests": tests.strip() + "\n",
+    }
 
 
 async def _safe(writer: Writer) -> Columns:
     request = await writer.request()
     response = await writer.answer("response", [turn("user", request)], prompt="respond_safe")
-    return {"messages": [*writer.opening(), turn("user", request), turn("assistant", response)], "safety": True}
+    return {
+        "messages": [*writer.opening(), turn("user", request), turn("assistant", response)],
+        "safety": True,
+    }
 
 
 async def _mt(writer: Writer) -> Columns:
@@ -100,13 +119,20 @@ COLUMNS: Mapping[KindName, Callable[[Writer], Awaitable[Columns]]] = {
 
 
 def _pair(prompt: list[Turn], chosen: str, rejected: str) -> Columns:
-    return {"prompt": prompt, "chosen": [turn("assistant", chosen)], "rejected": [turn("assistant", rejected)]}
+    return {
+        "prompt": prompt,
+        "chosen": [turn("assistant", chosen)],
+        "rejected": [turn("assistant", rejected)],
+    }
 
 
 def _parted(text: str) -> tuple[str, str]:
     parts = [part.strip() for part in _PARTED.split(text, maxsplit=1)]
     if len(parts) < 2 or not all(parts):
-        raise Malformed("there must be a line of === between the message and the answer, with text on both sides")
+        raise Malformed(
+            "there must be a line of === between the message and the answer, with text on both "
+            "sides"
+        )
     return cleaned(parts[0]), parts[1]
 
 
@@ -131,7 +157,9 @@ def _thought(least: int, most: int) -> Callable[[str], str]:
 def _has_code(text: str) -> str:
     blocks = _BLOCK.findall(text)
     if len(blocks) < 2 or "assert" not in blocks[1]:
-        raise Malformed("there must be two ```python blocks: the solution, then tests made of assert statements")
+        raise Malformed(
+            "there must be two ```python blocks: the solution, then tests made of assert statements"
+        )
     return text
 
 

@@ -70,7 +70,9 @@ COMPLEXITY: dict[KindName, Mix] = {
     "safe": {"simple": 1, "moderate": 1},
     "mt": {"simple": 1, "moderate": 1},
 }
-"""The paper's recipe: simple and diverse for SFT, complex and specialised for DPO (arXiv 2410.14251)."""
+"""The paper's recipe: simple and diverse for SFT, complex and specialised for DPO (arXiv
+2410.14251).
+"""
 
 
 class Requirement(BaseModel):
@@ -81,16 +83,18 @@ class Requirement(BaseModel):
         count: Rows to keep.
         name: Tells requirements of one kind apart, and names the file; the kind by default.
         domain: In the user's words, what the rows should be about; None takes the scenarios evenly.
-        categories, complexity: Mixes, such as `{"planning": 2, "writing": 1}`; the kind's own if None.
+        categories, complexity: Mixes, such as `{"planning": 2, "writing": 1}`; the kind's own if
+            None.
         styles: Sentences that say how to ask.
         language: Of request and answer.
         system: System prompt, for the answer and in the row.
         turns: Requests of an `mt` conversation at most.
         max_tokens: Length limit of an answer; a cut answer is no answer.
         thinking: Least and most words of the thinking in a `reason` row.
-        best_of: For `dpo`: the best and the worst of so many answers of the model, by its own judgement,
-            in place of the student's answer as the rejected one.
-        single_call: For `sft`: request and answer in one call, at half the price and some of the quality.
+        best_of: For `dpo`: the best and the worst of so many answers of the model, by its own
+            judgement, in place of the student's answer as the rejected one.
+        single_call: For `sft`: request and answer in one call, at half the price and some of the
+            quality.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -120,7 +124,11 @@ class Requirement(BaseModel):
             raise ValueError("single_call cannot answer under a system prompt")
         if not 0 <= self.thinking[0] <= self.thinking[1]:
             raise ValueError("thinking is the least and then the most words")
-        if any(not 0 <= weight < math.inf or not sum(mix.values()) for mix in self.mixes for weight in mix.values()):
+        if any(
+            not 0 <= weight < math.inf or not sum(mix.values())
+            for mix in self.mixes
+            for weight in mix.values()
+        ):
             raise ValueError("a mix needs weights above zero")
         return self
 
@@ -145,7 +153,9 @@ def read_requirements(given: Sequence[Mapping[str, Any]]) -> list[Requirement]:
     try:
         read = [Requirement.model_validate(fields) for fields in given]
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        problems = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
+        )
         raise InputError(f"A requirement does not do: {problems}") from error
     if len({requirement.id for requirement in read}) < len(read):
         raise InputError("Two requirements have one name; give each a `name` of its own.")
@@ -162,6 +172,12 @@ def load_requirements(path: Path, count: int) -> list[Requirement]:
         found = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"Cannot read the requirements in {path}: {error}") from error
-    if not isinstance(found, list) or not found or not all(isinstance(fields, dict) for fields in found):
-        raise InputError(f"{path} must hold a list of requirements, such as: - {{kind: sft, domain: pharmacy}}")
+    if (
+        not isinstance(found, list)
+        or not found
+        or not all(isinstance(fields, dict) for fields in found)
+    ):
+        raise InputError(
+            f"{path} must hold a list of requirements, such as: - {{kind: sft, domain: pharmacy}}"
+        )
     return read_requirements([{"count": count} | fields for fields in found])

@@ -13,11 +13,16 @@ from matrix_graph.llm.embedder import Embedder
 from matrix_graph.schema import Scenario
 
 PASSES = 4
-"""How often one agent of one scenario may be asked, each time in another style, before the source is exhausted."""
+"""How often one agent of one scenario may be asked, each time in another style, before the source
+is exhausted.
+"""
 DIVERSITY = 0.3
-"""Weight of the similarity to what was picked already (maximal marginal relevance, Carbonell and Goldstein 1998)."""
+"""Weight of the similarity to what was picked already (maximal marginal relevance, Carbonell and
+Goldstein 1998).
+"""
 REPEAT = 0.02
-"""What each earlier pick of the same agent, and of the same scenario, takes off a source's score."""
+"""What each earlier pick of the same agent, and of the same scenario, takes off a source's score.
+"""
 
 
 class Source(NamedTuple):
@@ -33,9 +38,14 @@ class Source(NamedTuple):
 
 
 async def ordered_sources(
-    scenarios: Sequence[Scenario], domain: str | None, embedder: Embedder, seed: int, need: int | None = None
+    scenarios: Sequence[Scenario],
+    domain: str | None,
+    embedder: Embedder,
+    seed: int,
+    need: int | None = None,
 ) -> list[Source]:
-    """Sources, best first: by relevance to `domain` with a diversity term, or evenly over agents if None.
+    """Sources, best first: by relevance to `domain` with a diversity term, or evenly over agents if
+    None.
 
     All of them, or at least the first `need`; these are the same whatever `need` is.
     """
@@ -45,7 +55,9 @@ async def ordered_sources(
         vectors = await embedder.embed([source_text(source) for source in sources])
         query = (await embedder.embed([domain]))[0]
         wanted = min(need or len(sources), len(sources))
-        sources = [sources[i] for i in _marginal_relevance(sources, vectors, vectors @ query, wanted)]
+        sources = [
+            sources[i] for i in _marginal_relevance(sources, vectors, vectors @ query, wanted)
+        ]
         if need and len(sources) >= need:
             return sources
     elif sources:
@@ -56,8 +68,12 @@ async def ordered_sources(
 def source_text(source: Source) -> str:
     """What a source is compared by: who the person is, and what they did."""
     person = source.scenario.get("people", {}).get(source.agent)
-    did = [action["text"] for action in source.scenario["actions"] if action["agent"] == source.agent]
-    return " ".join([person["description"] if person else "", *did, source.scenario["summary"]]).strip()
+    did = [
+        action["text"] for action in source.scenario["actions"] if action["agent"] == source.agent
+    ]
+    return " ".join(
+        [person["description"] if person else "", *did, source.scenario["summary"]]
+    ).strip()
 
 
 def _evenly(sources: Sequence[Source]) -> list[Source]:
@@ -70,7 +86,10 @@ def _evenly(sources: Sequence[Source]) -> list[Source]:
 
 
 def _marginal_relevance(
-    sources: Sequence[Source], vectors: NDArray[np.float32], relevance: NDArray[np.float32], wanted: int
+    sources: Sequence[Source],
+    vectors: NDArray[np.float32],
+    relevance: NDArray[np.float32],
+    wanted: int,
 ) -> list[int]:
     agents = np.asarray([source.agent for source in sources])
     origins = np.asarray([source.scenario["id"] for source in sources])

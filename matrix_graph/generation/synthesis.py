@@ -1,4 +1,6 @@
-"""From a source to a row: what this person would now ask, with the columns that the row's kind calls for."""
+"""From a source to a row: what this person would now ask, with the columns that the row's kind
+calls for.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The calls behind one row: they know the person, the requirement and what was drawn from its mixes."""
+"""The calls behind one row: they know the person, the requirement and what was drawn from its
+mixes.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ class Writer:
 
     async def follow_up(self, turns: Sequence[Turn], check: Callable[[str], str]) -> str:
         """What the person sends next."""
-        talk = "\n\n".join(f"{'You' if t['role'] == 'user' else 'Assistant'}: {t['content']}" for t in turns)
+        talk = "\n\n".join(
+            f"{'You' if t['role'] == 'user' else 'Assistant'}: {t['content']}" for t in turns
+        )
         place = f"follow-up-{len(turns) // 2}"
         return await self._paragraph(place, "instruct", "follow_up", check=check, conversation=talk)
 
@@ -53,7 +57,10 @@ class Writer:
         """Request and answer in one call."""
         messages = self._prompt("instruct", "single")
         answer = await self.res.model.text(
-            f"{self._slot}/single", messages, max_tokens=self.requirement.max_tokens + 200, check=check
+            f"{self._slot}/single",
+            messages,
+            max_tokens=self.requirement.max_tokens + 200,
+            check=check,
         )
         self.calls.append(answer.call)
         return answer.value
@@ -75,7 +82,10 @@ class Writer:
         else:
             before = self.res.prompts.render(prompt, language=self.requirement.language)
             if self.requirement.system:
-                before[0] = {**before[0], "content": f"{self.requirement.system}\n\n{before[0]['content']}"}
+                before[0] = {
+                    **before[0],
+                    "content": f"{self.requirement.system}\n\n{before[0]['content']}",
+                }
         caller = self.res.student if student else self.res.model
         answer = await caller.text(
             f"{self._slot}/{place}",
@@ -90,7 +100,9 @@ class Writer:
     async def judged(self, place: str, schema: type[M], **variables: str) -> M:
         """A structured judgement by the model."""
         messages = self.res.prompts.render("rate", **variables)
-        answer = await self.res.model.parsed(f"{self._slot}/{place}", messages, schema, max_tokens=60)
+        answer = await self.res.model.parsed(
+            f"{self._slot}/{place}", messages, schema, max_tokens=60
+        )
         self.calls.append(answer.call)
         return answer.value
 
@@ -99,7 +111,11 @@ class Writer:
         return [turn("system", self.requirement.system)] if self.requirement.system else []
 
     async def _paragraph(
-        self, place: str, *prompts: str, check: Callable[[str], str] = lambda text: text, **variables: str
+        self,
+        place: str,
+        *prompts: str,
+        check: Callable[[str], str] = lambda text: text,
+        **variables: str,
     ) -> str:
         answer = await self.res.model.text(
             f"{self._slot}/{place}",
@@ -119,7 +135,9 @@ class Writer:
         )
         own = [a for a in scenario["actions"] if a["agent"] == agent]
         heard = [m for m in scenario.get("messages", []) if m["recipient"] == agent]
-        lines = [f"- {a['text']}" for a in own] + [f"- (heard) {m['sender_name']}: {m['text']}" for m in heard]
+        lines = [f"- {a['text']}" for a in own] + [
+            f"- (heard) {m['sender_name']}: {m['text']}" for m in heard
+        ]
         styles = self.requirement.styles
         return self.res.prompts.render(
             *prompts,
@@ -158,7 +176,9 @@ def cleaned(text: str) -> str:
 
 def _drawn(mix: Mapping[str, float], key: str) -> str:
     # A generator of its own per draw would cost as much as the prompt.
-    point = int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64 * sum(mix.values())
+    point = (
+        int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) / 2**64 * sum(mix.values())
+    )
     for name, weight in mix.items():
         point -= weight
         if point < 0:

@@ -1,4 +1,6 @@
-"""Caps on calls and money, counted before a call starts so that they cannot be overshot by waiting work."""
+"""Caps on calls and money, counted before a call starts so that they cannot be overshot by waiting
+work.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def price_of(model: str) -> Price | None:
     from genai_prices import Usage, calc_price
 
     try:
-        price = calc_price(Usage(input_tokens=10**6, output_tokens=10**6), model_ref=model, provider_id="openai")
+        price = calc_price(
+            Usage(input_tokens=10**6, output_tokens=10**6), model_ref=model, provider_id="openai"
+        )
     except LookupError:
         return None
     return Price(float(price.input_price), float(price.output_price))
@@ -72,7 +76,9 @@ class Budget:
         if self.max_calls is not None and self.calls >= self.max_calls:
             raise CapReached(f"the cap of {self.max_calls} model calls is reached")
         if self.max_cost is not None and self.cost >= self.max_cost:
-            raise CapReached(f"the cap of {self.max_cost:.2f} USD is reached ({self.cost:.4f} spent)")
+            raise CapReached(
+                f"the cap of {self.max_cost:.2f} USD is reached ({self.cost:.4f} spent)"
+            )
         self.calls += 1
 
     def charge(self, model: str, input_tokens: int, output_tokens: int) -> None:

@@ -1,4 +1,5 @@
-"""Ask a chat model at a slot: journal first, then budget, limiter, retries; the answer read or the failure typed.
+"""Ask a chat model at a slot: journal first, then budget, limiter, retries; the answer read or the
+failure typed.
 
 Up to `ATTEMPTS` answers or errors per call. Throttling, server errors and time-outs are waited out;
 an answer that is empty, cut off or malformed is asked for again with the reason told to the model.
@@ -52,8 +53,8 @@ class Answer(Generic[T]):
 class Line:
     """What all callers of a run share.
 
-    `offline`, nobody is asked. Once one of them has `halted` the run, no call starts until those that were under way
-    have ended.
+    `offline`, nobody is asked. Once one of them has `halted` the run, no call starts until those
+    that were under way have ended.
     """
 
     journal: Journal
@@ -101,7 +102,8 @@ class Caller:
         line: What is shared with the other callers of the run.
         timeout: Seconds allowed per attempt.
 
-    A shape is asked for by the OpenAI `response_format` where the model takes it, otherwise in words.
+    A shape is asked for by the OpenAI `response_format` where the model takes it, otherwise in
+    words.
     """
 
     def __init__(self, model: BaseChatModel, line: Line, *, timeout: float = 120.0) -> None:
@@ -130,10 +132,11 @@ class Caller:
     ) -> Answer[str]:
         """Plain text. `check` cleans the answer, or raises `Malformed` to have it asked for again.
 
-        Of calls that wait, those of the lowest `rank` go first. `paragraph` says that one paragraph is
-        wanted: the embedded model, which seldom stops by itself, is then stopped at the end of its first line.
-        `grammar` holds it to a form, as llama.cpp reads one. `seed` is passed on to servers of OpenAI's kind.
-        Unless a `whole` answer is wanted, one that was cut off at its length limit will do.
+        Of calls that wait, those of the lowest `rank` go first. `paragraph` says that one paragraph
+        is wanted: the embedded model, which seldom stops by itself, is then stopped at the end of its
+        first line. `grammar` holds it to a form, as llama.cpp reads one. `seed` is passed on to
+        servers of OpenAI's kind. Unless a `whole` answer is wanted, one that was cut off at its
+        length limit will do.
 
         Raises:
             CallFailed: no usable answer after the attempts.
@@ -162,11 +165,16 @@ class Caller:
         """An answer in the shape of `schema`. Same errors as `text`."""
         params: dict[str, Any] = {} if max_tokens is None else {"max_tokens": max_tokens}
         if self._native_schema:
-            # As a plain field of the body: the client's own way costs a third more CPU and raises on a cut answer.
-            params["extra_body"] = self._extra_body | {"response_format": structured.response_format(schema)}
+            # As a plain field of the body: the client's own way costs a third more CPU and raises
+            # on a cut answer.
+            params["extra_body"] = self._extra_body | {
+                "response_format": structured.response_format(schema)
+            }
         else:
             messages = [*messages[:-1], _extended(messages[-1], structured.schema_in_words(schema))]
-        return await self._ask(slot, messages, lambda text: check(structured.parse(schema, text)), params, rank)
+        return await self._ask(
+            slot, messages, lambda text: check(structured.parse(schema, text)), params, rank
+        )
 
     async def _ask(
         self,
@@ -195,13 +203,17 @@ class Caller:
                 asked = [*messages[:-1], _extended(messages[-1], note)]
         raise CallFailed(slot, problem, ATTEMPTS)
 
-    async def _answer(self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int) -> Entry:
+    async def _answer(
+        self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int
+    ) -> Entry:
         entry = entry_for(slot, self.name, {"messages": messages, **params})
         if found := await self._line.journal.find(slot, entry.digest):
             return found
         return await asyncio.shield(self._line.begin(self._fill(entry, messages, params, rank)))
 
-    async def _fill(self, entry: Entry, messages: list[ChatMessage], params: Mapping[str, Any], rank: int) -> Entry:
+    async def _fill(
+        self, entry: Entry, messages: list[ChatMessage], params: Mapping[str, Any], rank: int
+    ) -> Entry:
         spent = _Spent()
         try:
             message = await self._send(entry.slot, messages, params, rank, spent)
@@ -244,7 +256,12 @@ class Caller:
         return False
 
     async def _send(
-        self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int, spent: _Spent
+        self,
+        slot: str,
+        messages: list[ChatMessage],
+        params: Mapping[str, Any],
+        rank: int,
+        spent: _Spent,
     ) -> AIMessage:
         line, problem, first_error = self._line, "", 0.0
         if line.offline:
@@ -266,7 +283,9 @@ class Caller:
                     first_error = first_error or time.monotonic()
                     check_refusal(error, self.name)
                     timed_out = isinstance(error, TimeoutError)
-                    problem = f"timed out after {self._timeout:g} s" if timed_out else reason_of(error)
+                    problem = (
+                        f"timed out after {self._timeout:g} s" if timed_out else reason_of(error)
+                    )
                     if not is_passing(status_of(error)):
                         raise CallFailed(slot, problem, attempt) from error
                     if status_of(error) == 429:

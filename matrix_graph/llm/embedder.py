@@ -1,8 +1,8 @@
 """Texts to unit vectors, each text once, however many ask for it at the same time.
 
 Texts that wait while requests are under way go together into the next one. Vectors are rounded to
-float16, which is also how they are kept: recall is then the same whether a vector came from the model,
-the journal or the store.
+float16, which is also how they are kept: recall is then the same whether a vector came from the
+model, the journal or the store.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class Embedder:
 
     Args:
         model: Any LangChain embeddings.
-        journal: Keeps the vectors, so that a text is paid for once and a run replays without the model.
+        journal: Keeps the vectors, so that a text is paid for once and a run replays without the
+            model.
         batch: Texts per request.
         offline: Give only what is on record.
         keep: How many vectors stay in the process for texts that come again.
@@ -59,7 +60,8 @@ class Embedder:
         self._workers: set[asyncio.Task[None]] = set()
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Unit vectors (to the precision of float16) of shape (len(texts), dimensions); the zero vector stays zero.
+        """Unit vectors (to the precision of float16) of shape (len(texts), dimensions); the zero
+        vector stays zero.
 
         Raises:
             NotOnRecord: we are offline.
@@ -90,7 +92,10 @@ class Embedder:
         """Whether each text's vector is on record, so that no model is needed for it."""
         digests = [self._digest(text) for text in texts]
         recorded = await self._journal.vectors(digests) if self._journal is not None else {}
-        return [text in self._known or digest in recorded for text, digest in zip(texts, digests, strict=True)]
+        return [
+            text in self._known or digest in recorded
+            for text, digest in zip(texts, digests, strict=True)
+        ]
 
     async def aclose(self) -> None:
         """Give up the requests under way; whoever waits for them is cancelled."""
@@ -140,16 +145,22 @@ class Embedder:
 
     async def _request(self, texts: list[str]) -> NDArray[np.float32]:
         try:
-            raw = np.asarray(await self.model.aembed_documents([t or " " for t in texts]), dtype=np.float32)
+            raw = np.asarray(
+                await self.model.aembed_documents([t or " " for t in texts]), dtype=np.float32
+            )
             if raw.ndim != 2 or len(raw) != len(texts):
                 raise ValueError(f"{len(texts)} texts gave vectors of shape {raw.shape}")
         except Exception as error:
             check_refusal(error, self.name)
-            raise ProviderDown(f"The embedding model {self.name} fails: {reason_of(error)}") from error
+            raise ProviderDown(
+                f"The embedding model {self.name} fails: {reason_of(error)}"
+            ) from error
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         halves = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0).astype("<f2")
         if self._journal is not None:
-            self._journal.record_vectors({self._digest(t): v.tobytes() for t, v in zip(texts, halves, strict=True)})
+            self._journal.record_vectors(
+                {self._digest(t): v.tobytes() for t, v in zip(texts, halves, strict=True)}
+            )
         vectors: NDArray[np.float32] = halves.astype(np.float32)
         return vectors
 

@@ -1,4 +1,5 @@
-"""The journal: an append-only SQLite log in which every model answer and embedding is on disk before it is used.
+"""The journal: an append-only SQLite log in which every model answer and embedding is on disk
+before it is used.
 
 A row's key is the slot (the place of the call in the work) with a digest of the request. The same
 prompt in two places gets two answers; the same place asking the same thing again gets the answer
@@ -44,8 +45,8 @@ _Write = tuple[tuple[Any, ...], asyncio.Future[None]]
 class Entry:
     """One answered call.
 
-    `finish` is the provider's finish reason; tokens are 0 where unknown. `requests` counts those that
-    failed with the one that did not, and `seconds` is the time for which they were in flight.
+    `finish` is the provider's finish reason; tokens are 0 where unknown. `requests` counts those
+    that failed with the one that did not, and `seconds` is the time for which they were in flight.
     """
 
     slot: str
@@ -85,7 +86,9 @@ class Journal:
             self._db.executescript(_SCHEMA)
             # Hashes only: what they promise wrongly is then not found in the file.
             self._keys = set(map(hash, self._db.execute("SELECT slot, digest FROM calls")))
-            self._digests = {hash(digest) for (digest,) in self._db.execute("SELECT digest FROM vectors")}
+            self._digests = {
+                hash(digest) for (digest,) in self._db.execute("SELECT digest FROM vectors")
+            }
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
@@ -121,8 +124,12 @@ class Journal:
         known = [digest for digest in digests if hash(digest) in self._digests]
         return await asyncio.to_thread(self._read_vectors, known) if known else {}
 
-    async def kept(self, slot: str, by: str, asked: str, answer: Callable[[], Awaitable[str]]) -> str:
-        """What somebody who is no model of ours answered here, asked now unless it is on record. Counts as no call."""
+    async def kept(
+        self, slot: str, by: str, asked: str, answer: Callable[[], Awaitable[str]]
+    ) -> str:
+        """What somebody who is no model of ours answered here, asked now unless it is on record.
+        Counts as no call.
+        """
         entry = entry_for(slot, by, {"messages": [{"role": "user", "content": clean(asked)}]})
         if found := await self.find(slot, entry.digest):
             return found.answer
@@ -131,7 +138,9 @@ class Journal:
         return text
 
     def record_vectors(self, vectors: Mapping[str, bytes]) -> None:
-        """Append embeddings by digest, together with the next call: no later than any that they had a part in."""
+        """Append embeddings by digest, together with the next call: no later than any that they had
+        a part in.
+        """
         self._vectors.extend(vectors.items())
         self._digests.update(map(hash, vectors))
 
@@ -150,7 +159,8 @@ class Journal:
         """Per model: requests, input tokens, output tokens."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT model, SUM(requests), SUM(input_tokens), SUM(output_tokens) FROM calls GROUP BY model"
+                "SELECT model, SUM(requests), SUM(input_tokens), SUM(output_tokens) FROM calls "
+                "GROUP BY model"
             ).fetchall()
         return {model: (calls, given, got) for model, calls, given, got in rows}
 
@@ -179,7 +189,8 @@ class Journal:
     def _read_vectors(self, digests: list[str]) -> dict[str, bytes]:
         with self._lock:
             found = self._db.execute(
-                "SELECT digest, vector FROM vectors WHERE digest IN (SELECT value FROM json_each(?))",
+                "SELECT digest, vector FROM vectors WHERE digest IN (SELECT value FROM "
+                "json_each(?))",
                 (json.dumps(digests),),
             ).fetchall()
         return dict(found)
@@ -210,12 +221,16 @@ class Journal:
         # One wake-up per loop and commit: each costs as much as the row itself.
         for loop in {done.get_loop() for _, done in batch}:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_tell, [done for _, done in batch if done.get_loop() is loop], error)
+                loop.call_soon_threadsafe(
+                    _tell, [done for _, done in batch if done.get_loop() is loop], error
+                )
         return error
 
 
 def entries_in(path: Path, slot: str = "") -> list[Entry]:
-    """The calls in the journal at `path`, as `Journal.entries`; the journal may be in use, also elsewhere."""
+    """The calls in the journal at `path`, as `Journal.entries`; the journal may be in use, also
+    elsewhere.
+    """
     with closing(_to_read(path)) as db:
         return _entries(db, slot)
 

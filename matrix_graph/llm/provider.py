@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from matrix_graph.errors import InputError
 
-_REFUSALS = {401: "wrong key", 402: "the balance is used up", 403: "no access", 404: "unknown model or wrong endpoint"}
+_REFUSALS = {
+    401: "wrong key",
+    402: "the balance is used up",
+    403: "no access",
+    404: "unknown model or wrong endpoint",
+}
 
 
 def status_of(error: Exception) -> int | None:
@@ -23,7 +28,9 @@ def check_refusal(error: Exception, name: str) -> None:
     """Raise `InputError` if the provider refuses us for good."""
     status = status_of(error)
     if status in _REFUSALS:
-        raise InputError(f"The provider refuses {name}: {_REFUSALS[status]} ({reason_of(error)})") from error
+        raise InputError(
+            f"The provider refuses {name}: {_REFUSALS[status]} ({reason_of(error)})"
+        ) from error
 
 
 def retry_after(error: Exception) -> float | None:

@@ -1,4 +1,6 @@
-"""JSON over HTTP to something that is no chat model, by the same rules: journal first, then limiter and retries."""
+"""JSON over HTTP to something that is no chat model, by the same rules: journal first, then limiter
+and retries.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ class Remote:
         self._timeout = timeout
         self._answered: set[str] = set()
 
-    async def post(self, slot: str, url: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]) -> T:
+    async def post(
+        self, slot: str, url: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
+    ) -> T:
         """What `read` makes of the JSON object that `url` answers to `body`.
 
         Only an answer that could be read goes on record.
@@ -47,11 +51,15 @@ class Remote:
         try:
             value = read(json.loads(text))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            reason = f"{url} answers in another form ({type(error).__name__}: {error}; {text[:80]!r})"
+            reason = (
+                f"{url} answers in another form ({type(error).__name__}: {error}; {text[:80]!r})"
+            )
             raise CallFailed(slot, reason, requests) from error
         self._answered.add(url)
         seconds = time.monotonic() - begun
-        await self._line.journal.record(replace(entry, answer=text, finish="stop", requests=requests, seconds=seconds))
+        await self._line.journal.record(
+            replace(entry, answer=text, finish="stop", requests=requests, seconds=seconds)
+        )
         return value
 
     async def _send(self, slot: str, url: str, body: dict[str, Any]) -> tuple[str, int]:
@@ -67,7 +75,10 @@ class Remote:
                         aiohttp.ClientSession(timeout=limit) as session,
                         session.post(url, json=body) as response,
                     ):
-                        text, status = (await response.read()).decode("utf-8", "replace"), response.status
+                        text, status = (
+                            (await response.read()).decode("utf-8", "replace"),
+                            response.status,
+                        )
                 except (aiohttp.ClientError, TimeoutError, OSError) as error:
                     problem, status, text = reason_of(error), None, ""
                 else:

@@ -23,7 +23,9 @@ async def settled(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 
 def finished(work: Coroutine[Any, Any, T]) -> T:
-    """What `work` returns, for code that is not asynchronous, also where an event loop is running, as in notebooks."""
+    """What `work` returns, for code that is not asynchronous, also where an event loop is running,
+    as in notebooks.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:

@@ -1,4 +1,5 @@
-"""Answers with a shape: the schema for the request, the validation of the answer, the words for a repair.
+"""Answers with a shape: the schema for the request, the validation of the answer, the words for a
+repair.
 
 Every constraint stands in the JSON schema itself, so that a server that decodes under a grammar
 cannot break it. Validation is ours, since asking for it through the client costs twice the CPU.
@@ -50,6 +51,7 @@ def parse(schema: type[M], text: str) -> M:
         return schema.model_validate_json(plain)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}" for e in error.errors(include_url=False)[:3]
+            f"{'.'.join(map(str, e['loc'])) or 'answer'}: {e['msg']}"
+            for e in error.errors(include_url=False)[:3]
         )
         raise Malformed(f"not the JSON asked for ({problems})") from error

@@ -1,7 +1,5 @@
 """A Chroma store for LangGraph, and episodic memory over any store."""
 
-from matrix_graph.memory.episodic import EpisodicMemory, Query
-from matrix_graph.memory.lane import Memory, Recalled, Weights
-from matrix_graph.memory.store import ChromaStore
+import lazy_loader
 
-__all__ = ["ChromaStore", "EpisodicMemory", "Memory", "Query", "Recalled", "Weights"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,6 @@
-"""Writes to a store that wait for one another, since a small write costs as much as thirty rows of a large one."""
+"""Writes to a store that wait for one another, since a small write costs as much as thirty rows of
+a large one.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Many owners' memories in one matrix, to find whose is most like a text at a cost that hardly grows with them."""
+"""Many owners' memories in one matrix, to find whose is most like a text at a cost that hardly
+grows with them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ class Crowd:
     """
 
     def __init__(self, seen: Sequence[Sequence[NDArray[np.float16]]]) -> None:
-        parts = [(owner, part) for owner, several in enumerate(seen) for part in several if len(part)]
-        self._owners = np.repeat([owner for owner, _ in parts], [len(part) for _, part in parts]).astype(np.int64)
+        parts = [
+            (owner, part) for owner, several in enumerate(seen) for part in several if len(part)
+        ]
+        self._owners = np.repeat(
+            [owner for owner, _ in parts], [len(part) for _, part in parts]
+        ).astype(np.int64)
         self._mean: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         if parts:
             vectors = np.concatenate([part for _, part in parts]).astype(np.float32)
@@ -26,7 +32,9 @@ class Crowd:
             self._starts = np.flatnonzero(np.diff(self._owners, prepend=-1))
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[int]:
-        """Positions of the `k` owners with the vector most like `vector`, nearest first; ties go to the earlier."""
+        """Positions of the `k` owners with the vector most like `vector`, nearest first; ties go to
+        the earlier.
+        """
         if not len(self._owners):
             return []
         best = np.maximum.reduceat(self._vectors @ _unit(vector - self._mean), self._starts)
@@ -37,5 +45,7 @@ class Crowd:
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
+    unit: NDArray[np.float32] = np.divide(
+        vectors, norms, out=np.zeros_like(vectors), where=norms > 0
+    )
     return unit

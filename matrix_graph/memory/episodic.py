@@ -1,9 +1,9 @@
 """Episodic memory: what each agent did and saw, recalled by relevance, recency and importance.
 
-The records live in a LangGraph store: one for each agent and `SPAN` steps, under an id made from its
-place in the run, so that writing again doubles nothing; each memory carries its own vector. In the process a
-lane per agent and branch holds the vectors in one matrix and scores them exactly: a filtered
-nearest-neighbour query per agent costs more than the model call that it serves.
+The records live in a LangGraph store: one for each agent and `SPAN` steps, under an id made from
+its place in the run, so that writing again doubles nothing; each memory carries its own vector. In
+the process a lane per agent and branch holds the vectors in one matrix and scores them exactly: a
+filtered nearest-neighbour query per agent costs more than the model call that it serves.
 """
 
 from __future__ import annotations
@@ -53,7 +53,8 @@ class Branch:
 
 
 class EpisodicMemory:
-    """The memories of all agents of one run. One object at a time may write a run's memories to a store.
+    """The memories of all agents of one run. One object at a time may write a run's memories to a
+    store.
 
     Args:
         store: Any LangGraph store; `ChromaStore` is the one that lasts.
@@ -137,7 +138,8 @@ class EpisodicMemory:
         Args:
             queries: All that a group asks, in one call.
             branch: Memories of this branch, and those of its ancestors up to the forks.
-            vectors: Unit vectors of the queries' texts, shape (len(queries), dimensions), if at hand.
+            vectors: Unit vectors of the queries' texts, shape (len(queries), dimensions), if at
+                hand.
         """
         if not queries:
             return []
@@ -149,13 +151,21 @@ class EpisodicMemory:
         ]
 
     async def nearest(
-        self, owners: Sequence[str], to: Sequence[Memory], *, besides: str = "", k: int, now: int, branch: str = MAIN
+        self,
+        owners: Sequence[str],
+        to: Sequence[Memory],
+        *,
+        besides: str = "",
+        k: int,
+        now: int,
+        branch: str = MAIN,
     ) -> list[str]:
-        """The `k` owners, `besides` left out, with the memory most like the mean of the memories `to`.
+        """The `k` owners, `besides` left out, with the memory most like the mean of the memories
+        `to`.
 
-        Nearest first; only memories up to step `now` count. Vectors are compared after their common mean
-        is taken off: otherwise the few owners near the mean are the nearest of everybody (hubness; Suzuki
-        et al., EMNLP 2013).
+        Nearest first; only memories up to step `now` count. Vectors are compared after their common
+        mean is taken off: otherwise the few owners near the mean are the nearest of everybody (hubness;
+        Suzuki et al., EMNLP 2013).
         """
         if not owners or not to:
             return []
@@ -182,23 +192,35 @@ class EpisodicMemory:
         await self._store.aput(("branches", self._run), name, vars(new), index=False)
 
     async def all(self, agent: str, *, now: int | None = None, branch: str = MAIN) -> list[Memory]:
-        """Everything that the agent remembers up to step `now`, oldest first, with what was consolidated."""
+        """Everything that the agent remembers up to step `now`, oldest first, with what was
+        consolidated.
+        """
         seen: list[Memory] = []
         for lane, until in await self._sight(agent, now if now is not None else 2**31, branch):
             seen += [m for m in lane if m.step <= until]
         return sorted(seen, key=lambda m: (m.step, m.number))
 
     async def _crowd(self, owners: Sequence[str], now: int, branch: str) -> Crowd:
-        """The vectors of all `owners` in one matrix, which lasts as long as all ask as of the same step."""
+        """The vectors of all `owners` in one matrix, which lasts as long as all ask as of the same
+        step.
+        """
         key = (branch, now, tuple(owners))
         if key != self._crowd_key:
             sights = [await self._sight(owner, now, branch) for owner in owners]
-            self._crowd_of = Crowd([[lane.seen(until) for lane, until in sight] for sight in sights])
+            self._crowd_of = Crowd(
+                [[lane.seen(until) for lane, until in sight] for sight in sights]
+            )
             self._crowd_key = key
         return self._crowd_of
 
     async def _best(
-        self, agent: str, query: NDArray[np.float32], k: int, now: int, branch: str, weights: Weights
+        self,
+        agent: str,
+        query: NDArray[np.float32],
+        k: int,
+        now: int,
+        branch: str,
+        weights: Weights,
     ) -> list[Recalled]:
         sight = await self._sight(agent, now, branch)
         if len(sight) == 1:
@@ -223,7 +245,9 @@ class EpisodicMemory:
         return [(self._lanes[key], last) for key, last in keys]
 
     async def _tidy(self, branch: str, agent: str, now: int) -> None:
-        """Consolidate the older half of a lane that is too long; what is replaced stays in the store."""
+        """Consolidate the older half of a lane that is too long; what is replaced stays in the
+        store.
+        """
         lane = self._lanes[branch, agent]
         if len(lane) <= self._limit:
             return
@@ -273,7 +297,9 @@ class EpisodicMemory:
     async def _lane(self, key: tuple[str, str], page: Sequence[Item]) -> Lane:
         lane, items = Lane(key[1]), list(page)
         while items and len(items) % _PAGE == 0:
-            more = await self._store.asearch(("memory", self._run, *key), limit=_PAGE, offset=len(items))
+            more = await self._store.asearch(
+                ("memory", self._run, *key), limit=_PAGE, offset=len(items)
+            )
             if not more:
                 break
             items += more
@@ -289,18 +315,23 @@ class EpisodicMemory:
         item = await self._store.aget(("memory", self._run), "made with")
         if item and item.value != made:
             raise InputError(
-                f"The memories of run {self._run!r} were made with {item.value}, but {made} is given. "
+                f"The memories of run {self._run!r} were made with {item.value}, but {made} is "
+                "given. "
                 "Use the embeddings they were made with, or another run name or store."
             )
         if not item:
             await self._store.aput(("memory", self._run), "made with", made, index=False)
         self._checked = True
 
-    async def _write(self, memories: Sequence[Memory], vectors: Vectors, branch: str, durable: bool) -> None:
+    async def _write(
+        self, memories: Sequence[Memory], vectors: Vectors, branch: str, durable: bool
+    ) -> None:
         for memory, vector in zip(memories, vectors, strict=True):
             self._lanes[branch, memory.agent].put(memory, vector)
         places = dict.fromkeys((m.agent, m.step // SPAN) for m in memories)
-        await self._buffer.put([self._put(branch, agent, part) for agent, part in places], durable=durable)
+        await self._buffer.put(
+            [self._put(branch, agent, part) for agent, part in places], durable=durable
+        )
 
     def _put(self, branch: str, agent: str, part: int) -> PutOp:
         inside = self._lanes[branch, agent].between(part * SPAN, part * SPAN + SPAN - 1)

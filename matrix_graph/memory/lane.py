@@ -113,18 +113,28 @@ class Lane:
     def seen(self, until: int) -> NDArray[np.float16]:
         """The vectors of the memories that can be seen at step `until`, shape (n, dimensions)."""
         steps, _, _, replaced = self._facts[: len(self)].T
-        vectors: NDArray[np.float16] = self._vectors[: len(self)][(steps <= until) & (replaced > until)]
+        vectors: NDArray[np.float16] = self._vectors[: len(self)][
+            (steps <= until) & (replaced > until)
+        ]
         return vectors
 
-    def best(self, query: NDArray[np.float32], k: int, until: int, now: int, weights: Weights) -> list[Recalled]:
-        """The `k` best of the memories up to step `until`, as seen from step `now`; ties go to the older."""
+    def best(
+        self, query: NDArray[np.float32], k: int, until: int, now: int, weights: Weights
+    ) -> list[Recalled]:
+        """The `k` best of the memories up to step `until`, as seen from step `now`; ties go to the
+        older.
+        """
         n = len(self)
         if not n:
             return []
         steps, numbers, importance, replaced = self._facts[:n].T
         relevance = (self._vectors[:n].astype(np.float32) @ query).astype(np.float64)
         recency = weights.decay ** np.maximum(now - steps, 0)
-        score = weights.relevance * relevance + weights.recency * recency + weights.importance * importance
+        score = (
+            weights.relevance * relevance
+            + weights.recency * recency
+            + weights.importance * importance
+        )
         score[(steps > until) | (replaced <= until)] = -np.inf
         rows: NDArray[np.int64] = np.arange(n)
         if k < n:
@@ -132,7 +142,13 @@ class Lane:
             rows = np.flatnonzero(score >= np.partition(score, n - k)[n - k])
         order = rows[np.lexsort((numbers[rows], steps[rows], -score[rows]))][:k]
         return [
-            Recalled(self._memory(i), float(score[i]), float(relevance[i]), float(recency[i]), float(importance[i]))
+            Recalled(
+                self._memory(i),
+                float(score[i]),
+                float(relevance[i]),
+                float(recency[i]),
+                float(importance[i]),
+            )
             for i in order.tolist()
             if score[i] > -np.inf
         ]

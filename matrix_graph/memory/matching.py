@@ -1,4 +1,6 @@
-"""Filters on stored values, as LangGraph's own stores read them: nested values, and operators on scalars."""
+"""Filters on stored values, as LangGraph's own stores read them: nested values, and operators on
+scalars.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ _ORDER: dict[str, Callable[[float, float], bool]] = {
 
 
 def matches(value: Any, wanted: Any) -> bool:
-    """Whether `value` fits `wanted`: operators, a partial mapping, a list of equal length, or an equal value.
+    """Whether `value` fits `wanted`: operators, a partial mapping, a list of equal length, or an
+    equal value.
 
     Raises:
         ValueError: an unknown operator, or an order asked of something that is no number.
@@ -23,9 +26,15 @@ def matches(value: Any, wanted: Any) -> bool:
     if isinstance(wanted, Mapping):
         if any(str(key).startswith("$") for key in wanted):
             return all(_compare(value, op, limit) for op, limit in wanted.items())
-        return isinstance(value, Mapping) and all(matches(value.get(key), sub) for key, sub in wanted.items())
+        return isinstance(value, Mapping) and all(
+            matches(value.get(key), sub) for key, sub in wanted.items()
+        )
     if isinstance(wanted, list | tuple):
-        return isinstance(value, list | tuple) and len(value) == len(wanted) and all(map(matches, value, wanted))
+        return (
+            isinstance(value, list | tuple)
+            and len(value) == len(wanted)
+            and all(map(matches, value, wanted))
+        )
     return bool(value == wanted)
 
 

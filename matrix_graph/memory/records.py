@@ -21,7 +21,9 @@ class Records:
         self._run = run
         self._buffer = buffer or Buffer(store)
 
-    async def save(self, kind: Kind, values: Mapping[str, Mapping[str, Any]], *, durable: bool = True) -> None:
+    async def save(
+        self, kind: Kind, values: Mapping[str, Mapping[str, Any]], *, durable: bool = True
+    ) -> None:
         """Write records by id, in one batch; if not `durable`, together with the next that are."""
         ops = [PutOp((kind, self._run), key, dict(value), False) for key, value in values.items()]
         if ops:

@@ -1,8 +1,8 @@
 """`ChromaStore`: a LangGraph store that keeps its items in Chroma.
 
-Three collections. Items: a row each, whose id spells namespace and key. Vectors: those of the indexed
-texts, several to an item where it has several. Namespaces: a row each, so that listing them and finding
-those under a prefix reads no item. Chroma never embeds anything itself.
+Three collections. Items: a row each, whose id spells namespace and key. Vectors: those of the
+indexed texts, several to an item where it has several. Namespaces: a row each, so that listing them
+and finding those under a prefix reads no item. Chroma never embeds anything itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 EXACT = 2_000
-"""Up to so many vectors under the prefix are scored exactly; beyond that Chroma's index proposes candidates."""
+"""Up to so many vectors under the prefix are scored exactly; beyond that Chroma's index proposes
+candidates.
+"""
 
 Vector = NDArray[np.float32]
 Namespace = tuple[str, ...]
@@ -82,7 +84,8 @@ class ChromaStore(BaseStore):
         self._embed = ensure_embeddings(index["embed"]) if index else None
         self._fields = _paths((index or {}).get("fields") or ["$"])
         self._waiting: deque[_Waiting] = deque()
-        # One thread for all: Chroma works for one caller at a time, and each thread would keep its own heap.
+        # One thread for all: Chroma works for one caller at a time, and each thread would keep its
+        # own heap.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="chroma")
         self._held = hold(path) if client is None and path is not None else None
         if client is None and path is None:
@@ -133,7 +136,9 @@ class ChromaStore(BaseStore):
         """Carry out what waits, in its order; neighbours that only write are written together."""
         with self._lock:
             waiting = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            for writing, group in groupby(waiting, lambda w: all(isinstance(op, PutOp) for op in w[0])):
+            for writing, group in groupby(
+                waiting, lambda w: all(isinstance(op, PutOp) for op in w[0])
+            ):
                 together = list(group)
                 self._answer(together if writing else [], [] if writing else together)
 
@@ -180,7 +185,11 @@ class ChromaStore(BaseStore):
     def _apply(self, ops: Sequence[Op], vectors: Mapping[str, Sequence[float]]) -> list[Result]:
         with self._lock:
             results: list[Result] = [None] * len(ops)
-            gets = {i: _row_id(op.namespace, op.key) for i, op in enumerate(ops) if isinstance(op, GetOp)}
+            gets = {
+                i: _row_id(op.namespace, op.key)
+                for i, op in enumerate(ops)
+                if isinstance(op, GetOp)
+            }
             found = self._items.get(list(gets.values()))
             puts: dict[str, PutOp] = {}
             for i, op in enumerate(ops):
@@ -199,7 +208,10 @@ class ChromaStore(BaseStore):
             return results
 
     def _put(self, puts: Mapping[str, PutOp], vectors: Mapping[str, Sequence[float]]) -> None:
-        old = {i: row.item for i, row in self._items.get([i for i in puts if self._may_exist(i)]).items()}
+        old = {
+            i: row.item
+            for i, row in self._items.get([i for i in puts if self._may_exist(i)]).items()
+        }
         now = datetime.now(UTC).isoformat()
         rows: dict[str, Row] = {}
         parts: dict[str, Row] = {}
@@ -208,10 +220,19 @@ class ChromaStore(BaseStore):
         stale: list[str] = []
         for row_id, op in puts.items():
             own = [vectors[text] for text in self._indexed_texts(op)]
-            stale += [_part_id(row_id, n) for n in range(len(own), old[row_id]["parts"] if row_id in old else 0)]
+            stale += [
+                _part_id(row_id, n)
+                for n in range(len(own), old[row_id]["parts"] if row_id in old else 0)
+            ]
             if op.value is not None:
                 created = old[row_id]["created"] if row_id in old else now
-                item = {"key": op.key, "value": op.value, "created": created, "updated": now, "parts": len(own)}
+                item = {
+                    "key": op.key,
+                    "value": op.value,
+                    "created": created,
+                    "updated": now,
+                    "parts": len(own),
+                }
                 rows[row_id] = Row(op.namespace, item)
                 parts |= {_part_id(row_id, n): Row(op.namespace, row_id) for n in range(len(own))}
                 points += own
@@ -225,7 +246,8 @@ class ChromaStore(BaseStore):
             self._known.ids.update(map(hash, rows))
 
     def _may_exist(self, row_id: str) -> bool:
-        # Reading before each write makes Chroma index every small batch at once, at several times the cost.
+        # Reading before each write makes Chroma index every small batch at once, at several times
+        # the cost.
         if self._held is None:
             return True
         if self._known.ids is None:
@@ -251,15 +273,21 @@ class ChromaStore(BaseStore):
         wanted, under = op.offset + op.limit, self._under(op.namespace_prefix)
         scored: list[SearchItem] = []
         if op.query and self._vectors:
-            scored = self._similar(op, np.asarray(vectors[op.query], dtype=np.float32), wanted, under)
+            scored = self._similar(
+                op, np.asarray(vectors[op.query], dtype=np.float32), wanted, under
+            )
         page = scored[op.offset : wanted]
         # As in LangGraph's own stores, items without a vector fill up the page.
         seen = {(item.namespace, item.key) for item in scored}
         skip = max(0, op.offset - len(scored))
         every = not op.filter and not scored
-        for row in self._items.scan(under, skip=skip if every else 0) if len(page) < op.limit else ():
+        for row in (
+            self._items.scan(under, skip=skip if every else 0) if len(page) < op.limit else ()
+        ):
             item = _fields_of(row)
-            if (item["namespace"], item["key"]) in seen or not matches(item["value"], op.filter or {}):
+            if (item["namespace"], item["key"]) in seen or not matches(
+                item["value"], op.filter or {}
+            ):
                 continue
             if skip and not every:
                 skip -= 1
@@ -269,7 +297,9 @@ class ChromaStore(BaseStore):
                 break
         return page
 
-    def _similar(self, op: SearchOp, query: Vector, wanted: int, under: list[Namespace] | None) -> list[SearchItem]:
+    def _similar(
+        self, op: SearchOp, query: Vector, wanted: int, under: list[Namespace] | None
+    ) -> list[SearchItem]:
         """The best-scored items, at least `wanted` of them if there are so many."""
         assert self._vectors
         best: dict[str, float] = {}
@@ -289,7 +319,11 @@ class ChromaStore(BaseStore):
         return items
 
     def _namespaces(self, op: ListNamespacesOp) -> list[Namespace]:
-        fitting = [ns for ns in self._listed() if all(_fits(condition, ns) for condition in op.match_conditions or ())]
+        fitting = [
+            ns
+            for ns in self._listed()
+            if all(_fits(condition, ns) for condition in op.match_conditions or ())
+        ]
         cut = {ns[: op.max_depth] if op.max_depth is not None else ns for ns in fitting}
         return sorted(cut)[op.offset : op.offset + op.limit]
 
@@ -300,7 +334,11 @@ def _paths(fields: Sequence[str]) -> list[str | list[str]]:
 
 
 def _name_of(embed: object) -> str:
-    return str(getattr(embed, "model", None) or getattr(embed, "__qualname__", None) or type(embed).__name__)
+    return str(
+        getattr(embed, "model", None)
+        or getattr(embed, "__qualname__", None)
+        or type(embed).__name__
+    )
 
 
 def _row_id(namespace: Sequence[str], key: str) -> str:
@@ -325,5 +363,9 @@ def _fits(condition: MatchCondition, namespace: Namespace) -> bool:
     path = condition.path
     if len(namespace) < len(path):
         return False
-    part = namespace[: len(path)] if condition.match_type == "prefix" else namespace[len(namespace) - len(path) :]
+    part = (
+        namespace[: len(path)]
+        if condition.match_type == "prefix"
+        else namespace[len(namespace) - len(path) :]
+    )
     return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))

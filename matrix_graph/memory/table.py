@@ -1,8 +1,9 @@
 """What `ChromaStore` needs of Chroma: rows by id, by namespace, and by similarity.
 
-A row's metadata is two strings, its namespace and its content, both JSON: Chroma pays for each entry.
-Reads and writes go in pages, since SQLite takes a bounded number of variables in a statement. A row
-without a vector gets a number of its own as one: equal points would slow the index down.
+A row's metadata is two strings, its namespace and its content, both JSON: Chroma pays for each
+entry. Reads and writes go in pages, since SQLite takes a bounded number of variables in a
+statement. A row without a vector gets a number of its own as one: equal points would slow the index
+down.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 Namespace = tuple[str, ...]
 _PAGE = 2_000
 _WRITE = 250
-"""Rows per write: Chroma keeps Python's lock while it takes them in, and the event loop waits for it."""
+"""Rows per write: Chroma keeps Python's lock while it takes them in, and the event loop waits for
+it.
+"""
 
 _NAMESPACES = 500
 """Namespaces per query."""
@@ -46,7 +49,8 @@ LOCK = ".lock"
 
 @dataclass
 class Known:
-    """What this process knows of a collection that it alone writes: shared by all who opened it here.
+    """What this process knows of a collection that it alone writes: shared by all who opened it
+    here.
 
     `ids` (hashes of all that were ever there) and `namespaces` are None until they were read.
     """
@@ -105,7 +109,11 @@ def open_client(path: Path | str | None) -> ClientAPI:
     from chromadb.config import Settings
 
     settings = Settings(anonymized_telemetry=False)
-    return chromadb.PersistentClient(str(path), settings) if path else chromadb.EphemeralClient(settings)
+    return (
+        chromadb.PersistentClient(str(path), settings)
+        if path
+        else chromadb.EphemeralClient(settings)
+    )
 
 
 class Table:
@@ -119,8 +127,15 @@ class Table:
     """
 
     def __init__(self, client: ClientAPI, name: str, made_with: Mapping[str, Any]) -> None:
-        # Rows without vectors are never looked up by similarity: the smallest index does, merged early.
-        least = {"space": "l2", "max_neighbors": 2, "ef_construction": 2, "batch_size": 100, "sync_threshold": 250}
+        # Rows without vectors are never looked up by similarity: the smallest index does, merged
+        # early.
+        least = {
+            "space": "l2",
+            "max_neighbors": 2,
+            "ef_construction": 2,
+            "batch_size": 100,
+            "sync_threshold": 250,
+        }
         configuration: Any = {"hnsw": {"space": "cosine"} if "dims" in made_with else least}
         self._rows = client.get_or_create_collection(
             name, embedding_function=None, metadata=dict(made_with), configuration=configuration
@@ -128,7 +143,8 @@ class Table:
         found = {key: (self._rows.metadata or {}).get(key) for key in made_with}
         if found != made_with:
             raise InputError(
-                f"The Chroma collection {name!r} was made with {found}, but {made_with} is asked for. "
+                f"The Chroma collection {name!r} was made with {found}, but {made_with} is asked "
+                "for. "
                 "Use the embeddings it was made with, or another folder or collection name."
             )
 
@@ -153,19 +169,32 @@ class Table:
                 continue
             page = _PAGE
             while page == _PAGE:
-                rows = self._rows.get(where=where, include=["metadatas"], limit=_PAGE, offset=skip)["metadatas"] or []
+                rows = (
+                    self._rows.get(where=where, include=["metadatas"], limit=_PAGE, offset=skip)[
+                        "metadatas"
+                    ]
+                    or []
+                )
                 yield from map(_row, rows)
                 page = len(rows)
                 skip += page
             skip = 0
 
-    def upsert(self, rows: Mapping[str, Row], vectors: Sequence[Sequence[float]] | None = None) -> None:
+    def upsert(
+        self, rows: Mapping[str, Row], vectors: Sequence[Sequence[float]] | None = None
+    ) -> None:
         """Write rows; `vectors` in their order."""
         ids = list(rows)
         for start, page in zip(range(0, len(ids), _WRITE), _pages(ids, _WRITE), strict=True):
-            own = vectors[start : start + _WRITE] if vectors is not None else [[zlib.crc32(i.encode())] for i in page]
+            own = (
+                vectors[start : start + _WRITE]
+                if vectors is not None
+                else [[zlib.crc32(i.encode())] for i in page]
+            )
             metadatas: Any = [_metadata(rows[i]) for i in page]
-            self._rows.upsert(ids=page, embeddings=np.asarray(own, dtype=np.float32), metadatas=metadatas)
+            self._rows.upsert(
+                ids=page, embeddings=np.asarray(own, dtype=np.float32), metadatas=metadatas
+            )
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete rows; those that are not there do not matter."""
@@ -173,12 +202,16 @@ class Table:
             self._rows.delete(ids=page)
 
     def nearest(
-        self, query: NDArray[np.float32], under: Sequence[Namespace] | None, wanted: int | None, exact: int
+        self,
+        query: NDArray[np.float32],
+        under: Sequence[Namespace] | None,
+        wanted: int | None,
+        exact: int,
     ) -> Iterator[tuple[Row, float]]:
         """Rows of these namespaces with their cosine similarity to `query`.
 
-        Up to `exact` rows in the table all of them, scored exactly; beyond, the `4 × wanted` (all if
-        None) that Chroma's index finds nearest.
+        Up to `exact` rows in the table all of them, scored exactly; beyond, the `4 × wanted` (all
+        if None) that Chroma's index finds nearest.
         """
         total, include = self._rows.count(), ["metadatas", "embeddings"]
         for where in _wheres(under):
@@ -188,7 +221,9 @@ class Table:
                 metadatas, embeddings = rows["metadatas"], rows["embeddings"]
             else:
                 count = min(total, 4 * wanted) if wanted else total
-                rows = self._rows.query(query_embeddings=[query], n_results=count, where=where, include=include)  # type: ignore[arg-type]
+                rows = self._rows.query(
+                    query_embeddings=[query], n_results=count, where=where, include=include
+                )  # type: ignore[arg-type]
                 metadatas, embeddings = rows["metadatas"][0], rows["embeddings"][0]
             if len(metadatas):
                 scores = _cosine(np.asarray(embeddings, dtype=np.float32), query)
@@ -196,7 +231,10 @@ class Table:
 
 
 def _metadata(row: Row) -> dict[str, str]:
-    return {"namespace": json.dumps(row.namespace), "item": json.dumps(row.item, ensure_ascii=False)}
+    return {
+        "namespace": json.dumps(row.namespace),
+        "item": json.dumps(row.item, ensure_ascii=False),
+    }
 
 
 def _row(metadata: Mapping[str, Any]) -> Row:
@@ -205,7 +243,9 @@ def _row(metadata: Mapping[str, Any]) -> Row:
 
 def _cosine(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray[np.float32]:
     norms = np.linalg.norm(vectors, axis=1) * np.linalg.norm(query)
-    scores: NDArray[np.float32] = np.divide(vectors @ query, norms, out=np.zeros_like(norms), where=norms > 0)
+    scores: NDArray[np.float32] = np.divide(
+        vectors @ query, norms, out=np.zeros_like(norms), where=norms > 0
+    )
     return scores
 
 

@@ -1,1 +1,5 @@
 """Profiles, personas, groups, and the graph in which they live."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,6 @@
-"""An agent: a node that acts once per turn, reacting to what it observed or else going on with its plan."""
+"""An agent: a node that acts once per turn, reacting to what it observed or else going on with its
+plan.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def agent_node(persona: Persona) -> AgentNode:
         )
         try:
             rank = 2 * state["step"]
-            answer = await res.model.text(_slot(state), messages, max_tokens=MAX_TOKENS, paragraph=True, rank=rank)
+            answer = await res.model.text(
+                _slot(state), messages, max_tokens=MAX_TOKENS, paragraph=True, rank=rank
+            )
         except CallFailed as error:
             return Acted(outcomes=[_failed(state, error.reason, error.slot)])
         return Acted(outcomes=[outcome_of(state, answer.text, answer.call)])
@@ -70,8 +74,8 @@ def agent_node(persona: Persona) -> AgentNode:
 def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
     """The node of an agent that is the user's own Runnable.
 
-    It receives a `Turn` and returns text, a message, or a mapping with `text`. What it returned is on record, and
-    not asked for again. An exception is that agent's failure for the step.
+    It receives a `Turn` and returns text, a message, or a mapping with `text`. What it returned is
+    on record, and not asked for again. An exception is that agent's failure for the step.
     """
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
@@ -82,7 +86,9 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
             return _text_of(await runnable.ainvoke(state))
 
         try:
-            text = await journal.kept(slot, by, json.dumps(state, ensure_ascii=False, indent=1), said)
+            text = await journal.kept(
+                slot, by, json.dumps(state, ensure_ascii=False, indent=1), said
+            )
         except (MatrixError, GraphBubbleUp):
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
@@ -95,10 +101,11 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
 
 
 def human_agent() -> Runnable[Turn, str]:
-    """An agent that a person plays, for `agents={id: human_agent()}`: each of its turns is an `interrupt()`.
+    """An agent that a person plays, for `agents={id: human_agent()}`: each of its turns is an
+    `interrupt()`.
 
-    The interrupt's value holds the `turn` (observations, memories, plan step); resume with the text of the action.
-    Compile the graph with a checkpointer, and the person may take days.
+    The interrupt's value holds the `turn` (observations, memories, plan step); resume with the text
+    of the action. Compile the graph with a checkpointer, and the person may take days.
     """
 
     async def act(turn: Turn) -> str:
@@ -114,7 +121,9 @@ def _text_of(given: Any) -> str:
 
 
 def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
-    """What comes of an agent's words: an action with its status, or a failure where there is no action in them."""
+    """What comes of an agent's words: an action with its status, or a failure where there is no
+    action in them.
+    """
     status = _STATUS.search(text)
     said = status.group(1) if status else ""
     body = _STATUS.sub("", text).strip()
@@ -124,7 +133,11 @@ def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
         agent=turn["agent"],
         text=body,
         trigger=_trigger(turn),
-        status="finished" if said == "GOAL REACHED" else "continue" if said == "CONTINUE" else "done",
+        status="finished"
+        if said == "GOAL REACHED"
+        else "continue"
+        if said == "CONTINUE"
+        else "done",
         call=call,
         reason="",
         recalled=turn.get("recalled", []),
@@ -133,7 +146,13 @@ def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
 
 def _failed(turn: Turn, reason: str, call: str) -> Outcome:
     return Outcome(
-        agent=turn["agent"], text="", trigger=_trigger(turn), status="failed", call=call, reason=reason, recalled=[]
+        agent=turn["agent"],
+        text="",
+        trigger=_trigger(turn),
+        status="failed",
+        call=call,
+        reason=reason,
+        recalled=[],
     )
 
 

@@ -41,9 +41,10 @@ def create_society(
     Args:
         groups: As `form_groups` makes them; every member becomes a node of its group's subgraph.
         agents: The user's own Runnables by persona id, in place of agents that the model plays.
-        agent_checkpoints: With a checkpointer, groups checkpoint every step, so that one can pause and
-            rewind inside a scenario, at three times the graph's own CPU. If False, only the society
-            checkpoints, between rounds, and LangGraph does not draw what is inside the groups.
+        agent_checkpoints: With a checkpointer, groups checkpoint every step, so that one can pause
+            and rewind inside a scenario, at three times the graph's own CPU. If False, only the
+            society checkpoints, between rounds, and LangGraph does not draw what is inside the
+            groups.
 
     Raises:
         InputError: no groups, a name used twice, or agents for people who are in no group.
@@ -51,11 +52,17 @@ def create_society(
     by_id = {group.id: group for group in groups}
     members = [member.id for group in groups for member in group.members]
     if not groups or len(by_id) < len(groups) or len(set(members)) < len(members):
-        raise InputError("A society needs groups, and every group and member needs an id of its own.")
+        raise InputError(
+            "A society needs groups, and every group and member needs an id of its own."
+        )
     if strangers := set(agents or {}) - set(members):
-        raise InputError(f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id.")
+        raise InputError(
+            f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id."
+        )
     nodes = _Nodes(by_id)
-    builder = StateGraph(SocietyState, Context, input_schema=SocietyInput, output_schema=SocietyOutput)
+    builder = StateGraph(
+        SocietyState, Context, input_schema=SocietyInput, output_schema=SocietyOutput
+    )
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
@@ -84,7 +91,9 @@ class _Nodes:
             for member in group.members
             for number, post in enumerate(member.profile.posts)
         ]
-        past += [Memory(group.id, -1, 0, group.text, "group", TOLD) for group in self._groups.values()]
+        past += [
+            Memory(group.id, -1, 0, group.text, "group", TOLD) for group in self._groups.values()
+        ]
         await memory.remember(past)
         return {
             "round": 0,
@@ -112,7 +121,9 @@ class _Nodes:
                 news[item["group"]] = [*news.get(item["group"], []), item]
         produced = state["produced"] + sum(bool(report["scenario"]) for report in reports)
         ready = [
-            g for g in self._groups.values() if self._ready(g, progress, inboxes.get(g.id, {}), news.get(g.id, []))
+            g
+            for g in self._groups.values()
+            if self._ready(g, progress, inboxes.get(g.id, {}), news.get(g.id, []))
         ]
         ready.sort(key=lambda group: played.get(group.id, 0))
         chosen = ready[: max(0, state["quota"] - produced)]

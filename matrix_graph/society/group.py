@@ -20,7 +20,14 @@ from matrix_graph.llm.settled import settled
 from matrix_graph.memory import EpisodicMemory, Memory
 from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
-from matrix_graph.society.messages import TOLD, memories_of, received, sent_out, sent_within, sorted_in
+from matrix_graph.society.messages import (
+    TOLD,
+    memories_of,
+    received,
+    sent_out,
+    sent_within,
+    sorted_in,
+)
 from matrix_graph.society.modulator import SHORTLIST, Modulator
 from matrix_graph.society.progress import advanced, can_act, fresh_progress
 from matrix_graph.society.state import (
@@ -64,7 +71,8 @@ def create_group(
     Args:
         groups: All groups by id, to which news can travel.
         agents: The user's own agents by persona id, in place of the model's.
-        durable: Write memories at every step, for checkpoints inside the group; otherwise with the scenario.
+        durable: Write memories at every step, for checkpoints inside the group; otherwise with the
+            scenario.
     """
     names = node_names(group.members)
     nodes = _Nodes(group, groups, names, durable)
@@ -74,7 +82,12 @@ def create_group(
     for member in group.members:
         own = (agents or {}).get(member.id)
         node = turn_node(runnable_node(own) if own else agent_node(member), member, group)
-        builder.add_node(names[member.id], node, metadata={"agent": member.id, "group": group.id}, input_schema=Turn)
+        builder.add_node(
+            names[member.id],
+            node,
+            metadata={"agent": member.id, "group": group.id},
+            input_schema=Turn,
+        )
         builder.add_edge(names[member.id], "modulator")
     builder.add_edge(START, "modulator")
     builder.add_edge("scenario", END)
@@ -84,7 +97,9 @@ def create_group(
 class _Nodes:
     """The modulator and scenario nodes of one group."""
 
-    def __init__(self, group: Group, groups: Mapping[str, Group], names: Mapping[str, str], durable: bool) -> None:
+    def __init__(
+        self, group: Group, groups: Mapping[str, Group], names: Mapping[str, str], durable: bool
+    ) -> None:
         self._group = group
         self._all = groups
         self._names = names
@@ -96,10 +111,20 @@ class _Nodes:
         res = await opened(runtime.context)
         memory = res.memory(runtime.store)
         acted = bool(state.get("outcomes"))
-        place = f"society/r{state['round']}/s{state['step']}/{self._group.id}" if acted else self._place(state)
-        modulator = Modulator(self._group, res, runtime.context, place, rank=2 * state["step"] + 1 if acted else 0)
+        place = (
+            f"society/r{state['round']}/s{state['step']}/{self._group.id}"
+            if acted
+            else self._place(state)
+        )
+        modulator = Modulator(
+            self._group, res, runtime.context, place, rank=2 * state["step"] + 1 if acted else 0
+        )
         moment = await (self._follow(state, modulator) if acted else self._open(state, modulator))
-        acting = [m for m in self._group.members if can_act(m, moment.progress[m.id], m.id in moment.inbox)]
+        acting = [
+            m
+            for m in self._group.members
+            if can_act(m, moment.progress[m.id], m.id in moment.inbox)
+        ]
         update = {
             "outcomes": None,
             "step": moment.step,
@@ -132,7 +157,10 @@ class _Nodes:
             return Command(update=update, goto="scenario")
         now = state["round"] * STEPS + moment.step - 1
         await put_in_mind(turns, queries, memory, now)
-        return Command(update=update | {"inbox": {}}, goto=[Send(self._names[turn["agent"]], turn) for turn in turns])
+        return Command(
+            update=update | {"inbox": {}},
+            goto=[Send(self._names[turn["agent"]], turn) for turn in turns],
+        )
 
     async def scenario(self, state: GroupState, runtime: Runtime[Context]) -> GroupOutput:
         """Close the scenario: tell it, let news travel, put it on record."""
@@ -151,7 +179,9 @@ class _Nodes:
             if watch := watching(runtime.context):
                 await watch.told(scenario)
             last = state["round"] * STEPS + STEPS - 1
-            memories = [Memory(self._group.id, last, 0, summary, "scenario", TOLD)] if summary else []
+            memories = (
+                [Memory(self._group.id, last, 0, summary, "scenario", TOLD)] if summary else []
+            )
             await memory.remember(memories, durable=False)
             await records.save("scenarios", {scenario_id: scenario}, durable=False)
             runtime.stream_writer({"stage": "society", "event": "scenario", "id": scenario_id})
@@ -175,14 +205,20 @@ class _Nodes:
 
     async def _open(self, state: GroupState, modulator: Modulator) -> _Moment:
         progress = {i: state["progress"].get(i) or fresh_progress() for i in self._members}
-        messages, deliveries = received(self._group, await modulator.receive(state["news"]), state["news"])
+        messages, deliveries = received(
+            self._group, await modulator.receive(state["news"]), state["news"]
+        )
         heard = memories_of([], messages, state["round"] * STEPS - 1, first=_NEWS)
-        return _Moment(0, progress, sorted_in(state["inbox"], messages), [], messages, deliveries, [], heard)
+        return _Moment(
+            0, progress, sorted_in(state["inbox"], messages), [], messages, deliveries, [], heard
+        )
 
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
         step, time = state["step"], time_of(state)
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
-        progress = state["progress"] | {o["agent"]: advanced(state["progress"][o["agent"]], o) for o in outcomes}
+        progress = state["progress"] | {
+            o["agent"]: advanced(state["progress"][o["agent"]], o) for o in outcomes
+        }
         failures = [
             Failure(stage="act", who=o["call"] or o["agent"], reason=o["reason"])
             for o in outcomes
@@ -192,7 +228,16 @@ class _Nodes:
         actions = [action for action in acted if action]
         messages, deliveries = sent_within(self._group, await modulator.deliver(actions), actions)
         memories = memories_of(actions, messages, time, first=1)
-        return _Moment(step + 1, progress, sorted_in({}, messages), actions, messages, deliveries, failures, memories)
+        return _Moment(
+            step + 1,
+            progress,
+            sorted_in({}, messages),
+            actions,
+            messages,
+            deliveries,
+            failures,
+            memories,
+        )
 
     def _turns(self, acting: Sequence[Persona], moment: _Moment, round: int) -> list[Turn]:
         turns = []
@@ -219,9 +264,15 @@ class _Nodes:
         if modulator.context.communication == "none":
             return [], []
         actions = state["actions"]
-        done = [memory for action in actions for memory in memories_of([action], [], action["step"], first=1)]
+        done = [
+            memory
+            for action in actions
+            for memory in memories_of([action], [], action["step"], first=1)
+        ]
         now = state["round"] * STEPS - 1
-        near = await memory.nearest(list(self._all), done, besides=self._group.id, k=SHORTLIST, now=now)
+        near = await memory.nearest(
+            list(self._all), done, besides=self._group.id, k=SHORTLIST, now=now
+        )
         others = [self._all[group] for group in near]
         return sent_out(self._group, await modulator.exchange(actions, others), actions, others)
 
@@ -262,5 +313,8 @@ class _Moment:
 
 def _described(persona: Persona) -> Person:
     return Person(
-        name=persona.name, description=persona.profile.description, personality=persona.personality, goal=persona.goal
+        name=persona.name,
+        description=persona.profile.description,
+        personality=persona.personality,
+        goal=persona.goal,
     )

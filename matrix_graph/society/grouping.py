@@ -1,4 +1,6 @@
-"""Homophily: profiles that read alike live in one group (size-constrained k-means over their embeddings)."""
+"""Homophily: profiles that read alike live in one group (size-constrained k-means over their
+embeddings).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From the modulator's choices to what they bring about: messages, deliveries on record, and memories of both."""
+"""From the modulator's choices to what they bring about: messages, deliveries on record, and
+memories of both.
+"""
 
 from __future__ import annotations
 
@@ -26,23 +28,42 @@ def sent_within(
         recipients = [ids[p] for p in choice.recipients]
         action["recipients"], action["reason"] = recipients, choice.reason
         messages += [
-            _message(action["id"], action["agent"], names[action["agent"]], r, action["text"], choice.reason)
+            _message(
+                action["id"],
+                action["agent"],
+                names[action["agent"]],
+                r,
+                action["text"],
+                choice.reason,
+            )
             for r in recipients
         ]
         deliveries.append(_delivery("within", action["id"], action["agent"], choice, ids))
     return messages, deliveries
 
 
-def received(group: Group, choices: Sequence[Choice], news: Sequence[News]) -> tuple[list[Message], list[Delivery]]:
+def received(
+    group: Group, choices: Sequence[Choice], news: Sequence[News]
+) -> tuple[list[Message], list[Delivery]]:
     """What the members come to know from other groups."""
     ids = [m.id for m in group.members]
     messages = [
-        _message(f"{n['action']}>{group.id}", n["sender"], n["sender_name"], ids[p], n["text"], choice.reason)
+        _message(
+            f"{n['action']}>{group.id}",
+            n["sender"],
+            n["sender_name"],
+            ids[p],
+            n["text"],
+            choice.reason,
+        )
         for choice in choices
         for n in [news[choice.item]]
         for p in choice.recipients
     ]
-    return messages, [_delivery("incoming", news[c.item]["action"], news[c.item]["sender"], c, ids) for c in choices]
+    return messages, [
+        _delivery("incoming", news[c.item]["action"], news[c.item]["sender"], c, ids)
+        for c in choices
+    ]
 
 
 def sent_out(
@@ -63,10 +84,15 @@ def sent_out(
         for action in [actions[choice.item]]
         for p in choice.recipients
     ]
-    return news, [_delivery("outgoing", actions[c.item]["id"], actions[c.item]["agent"], c, ids) for c in choices]
+    return news, [
+        _delivery("outgoing", actions[c.item]["id"], actions[c.item]["agent"], c, ids)
+        for c in choices
+    ]
 
 
-def memories_of(actions: Sequence[Action], messages: Sequence[Message], time: int, first: int) -> list[Memory]:
+def memories_of(
+    actions: Sequence[Action], messages: Sequence[Message], time: int, first: int
+) -> list[Memory]:
     """Everybody remembers what they did, and what they became aware of, numbered from `first`."""
     texts: dict[str, str] = {}
     done = [Memory(a["agent"], time, 0, f"I did this: {a['text']}", "action", OWN) for a in actions]
@@ -82,7 +108,9 @@ def remembered(message: Message) -> str:
     return f"{message['sender_name']}: {message['text']}"
 
 
-def sorted_in(inbox: Mapping[str, list[Message]], messages: Sequence[Message]) -> dict[str, list[Message]]:
+def sorted_in(
+    inbox: Mapping[str, list[Message]], messages: Sequence[Message]
+) -> dict[str, list[Message]]:
     """`inbox` with `messages` added, by recipient."""
     filled = dict(inbox)
     for message in messages:
@@ -90,14 +118,25 @@ def sorted_in(inbox: Mapping[str, list[Message]], messages: Sequence[Message]) -
     return filled
 
 
-def _message(action: str, sender: str, name: str, recipient: str, text: str, reason: str) -> Message:
+def _message(
+    action: str, sender: str, name: str, recipient: str, text: str, reason: str
+) -> Message:
     return Message(
-        id=f"{action}>{recipient}", sender=sender, sender_name=name, recipient=recipient, text=text, reason=reason
+        id=f"{action}>{recipient}",
+        sender=sender,
+        sender_name=name,
+        recipient=recipient,
+        text=text,
+        reason=reason,
     )
 
 
 def _delivery(
-    scope: Literal["within", "incoming", "outgoing"], action: str, sender: str, choice: Choice, ids: Sequence[str]
+    scope: Literal["within", "incoming", "outgoing"],
+    action: str,
+    sender: str,
+    choice: Choice,
+    ids: Sequence[str],
 ) -> Delivery:
     return Delivery(
         action=action,

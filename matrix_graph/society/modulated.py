@@ -1,7 +1,8 @@
 """Structured communication for a graph that its owner already has: `add_modulator`.
 
 The graph's agents are nodes that answer in `messages`, each message with its agent's `name`. The
-modulator decides who becomes aware of what was said; they act next and see no more than has reached them.
+modulator decides who becomes aware of what was said; they act next and see no more than has reached
+them.
 
 entry → agents ⇄ step → then
 """
@@ -28,7 +29,9 @@ _TO = ">to>"
 
 
 class ModulatedState(MessagesState):
-    """What a modulated graph's state needs beside its own keys; `deliveries` is the record of who was told what."""
+    """What a modulated graph's state needs beside its own keys; `deliveries` is the record of who
+    was told what.
+    """
 
     deliveries: Annotated[list[Delivery], operator.add]
     modulator_step: int
@@ -47,11 +50,13 @@ def add_modulator(
     """Put a modulator between nodes of `builder`, which is changed and returned.
 
     Lead an edge to the node `name`. At first all agents act; after that those who became aware of
-    something do, each on its own view of `messages`, until nobody did or `steps` times. What nobody of
-    the agents said (a user's message) is seen by all; calls of tools and their results only by their agent.
+    something do, each on its own view of `messages`, until nobody did or `steps` times. What nobody
+    of the agents said (a user's message) is seen by all; calls of tools and their results only by
+    their agent.
 
     Args:
-        agents: Names of the graph's nodes, each with who that is. The nodes need no edges of their own.
+        agents: Names of the graph's nodes, each with who that is. The nodes need no edges of their
+            own.
         context: The model that routes, and the limits on it. It need not be the graph's context.
         then: Where to go at the end.
 
@@ -60,17 +65,30 @@ def add_modulator(
     """
     if missing := ModulatedState.__annotations__.keys() - builder.channels.keys():
         raise InputError(
-            f"The graph's state has no {', '.join(sorted(missing))}: build it with StateGraph(ModulatedState), "
+            f"The graph's state has no {', '.join(sorted(missing))}: build it with "
+            "StateGraph(ModulatedState), "
             "or with a state that inherits from it."
         )
     if strangers := agents.keys() - builder.nodes.keys():
-        raise InputError(f"The graph has no node {', '.join(sorted(strangers))}; agents= goes by the names of nodes.")
-    if led := {start for start, _ in builder.edges if start in agents} | (agents.keys() & builder.branches.keys()):
-        raise InputError(f"{', '.join(sorted(led))} has an edge already; from an agent the way leads to the modulator.")
+        raise InputError(
+            f"The graph has no node {', '.join(sorted(strangers))}; agents= goes by the names of "
+            "nodes."
+        )
+    if led := {start for start, _ in builder.edges if start in agents} | (
+        agents.keys() & builder.branches.keys()
+    ):
+        raise InputError(
+            f"{', '.join(sorted(led))} has an edge already; from an agent the way leads to the "
+            "modulator."
+        )
     nodes = _Nodes(agents, context, steps, name, then)
     # With the graph's own schema as input, so that agents see the keys that its owner added.
-    builder.add_node(name, nodes.begin, destinations=(*agents, then), input_schema=builder.state_schema)
-    builder.add_node(f"{name} step", nodes.step, destinations=(*agents, then), input_schema=builder.state_schema)
+    builder.add_node(
+        name, nodes.begin, destinations=(*agents, then), input_schema=builder.state_schema
+    )
+    builder.add_node(
+        f"{name} step", nodes.step, destinations=(*agents, then), input_schema=builder.state_schema
+    )
     for agent in agents:
         builder.add_edge(agent, f"{name} step")
     return builder
@@ -79,7 +97,14 @@ def add_modulator(
 class _Nodes:
     """The modulator as two nodes: where an invocation enters, and where the agents come back."""
 
-    def __init__(self, agents: Mapping[str, str | Persona], context: Context, steps: int, name: str, then: str) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, str | Persona],
+        context: Context,
+        steps: int,
+        name: str,
+        then: str,
+    ) -> None:
         people = [_persona(agent, who) for agent, who in agents.items()]
         self._group = Group(name, tuple(people))
         self._names = list(agents)
@@ -91,7 +116,10 @@ class _Nodes:
         """All agents act; what was said before is past."""
         past = [str(m.id) for m in state["messages"] if m.name in self._names]
         return self._next(
-            state, self._names if self._steps > 0 else [], [], {"modulator_step": 1, "modulator_past": past}
+            state,
+            self._names if self._steps > 0 else [],
+            [],
+            {"modulator_step": 1, "modulator_past": past},
         )
 
     async def step(self, state: Any) -> Command[Any]:
@@ -113,18 +141,26 @@ class _Nodes:
         if not acting:
             return Command(update=dict(update), goto=self._then)
         known, inside = [*state.get("deliveries", []), *new], {**state, **update}
-        sends = [Send(a, {**inside, "messages": self._view(a, state["messages"], known)}) for a in acting]
+        sends = [
+            Send(a, {**inside, "messages": self._view(a, state["messages"], known)}) for a in acting
+        ]
         return Command(update=dict(update), goto=sends)
 
     def _is_said(self, message: AnyMessage) -> bool:
         calls = message.tool_calls if isinstance(message, AIMessage) else []
-        own = message.name in self._names and _TO not in str(message.id) and not isinstance(message, ToolMessage)
+        own = (
+            message.name in self._names
+            and _TO not in str(message.id)
+            and not isinstance(message, ToolMessage)
+        )
         return own and not calls and bool(str(message.text).strip())
 
     async def _deliver(self, said: Sequence[AnyMessage], step: int) -> list[Delivery]:
         if not said:
             return []
-        modulator = Modulator(self._group, await opened(self._context), self._context, f"{self._group.id}/{step}")
+        modulator = Modulator(
+            self._group, await opened(self._context), self._context, f"{self._group.id}/{step}"
+        )
         actions = [
             Action(
                 id=str(m.id),
@@ -155,10 +191,15 @@ class _Nodes:
             if a["id"] not in decided
         ]
 
-    def _view(self, agent: str, messages: Sequence[AnyMessage], known: Sequence[Delivery]) -> list[AnyMessage]:
+    def _view(
+        self, agent: str, messages: Sequence[AnyMessage], known: Sequence[Delivery]
+    ) -> list[AnyMessage]:
         told = {delivery["action"] for delivery in known if agent in delivery["recipients"]}
         own_calls = {
-            call["id"] for m in messages if isinstance(m, AIMessage) and m.name == agent for call in m.tool_calls
+            call["id"]
+            for m in messages
+            if isinstance(m, AIMessage) and m.name == agent
+            for call in m.tool_calls
         }
         view: list[AnyMessage] = []
         for message in messages:
@@ -169,7 +210,9 @@ class _Nodes:
             elif message.name not in self._names or message.name == agent:
                 view.append(message)
             elif str(message.id) in told:
-                view.append(HumanMessage(message.text, name=message.name, id=f"{message.id}{_TO}{agent}"))
+                view.append(
+                    HumanMessage(message.text, name=message.name, id=f"{message.id}{_TO}{agent}")
+                )
         return view
 
 

@@ -1,4 +1,6 @@
-"""From a profile to a persona: the model writes personality, life goal and plan from what the person posted."""
+"""From a profile to a persona: the model writes personality, life goal and plan from what the
+person posted.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ class PersonaReply(BaseModel):
 
 
 async def write_personas(
-    profiles: Sequence[Profile], context: Context, on_done: Callable[[Profile], None] = lambda _: None
+    profiles: Sequence[Profile],
+    context: Context,
+    on_done: Callable[[Profile], None] = lambda _: None,
 ) -> tuple[list[Persona], list[Failure]]:
     """One call per profile, concurrently; `on_done` hears of each profile that was dealt with.
 
@@ -55,8 +59,15 @@ async def _write(profile: Profile, res: Resources) -> Persona | Failure:
         posts="\n".join(f"- {post}" for post in profile.posts) or "- (nothing)",
     )
     try:
-        answer = await res.model.parsed(f"persona/{profile.id}", messages, PersonaReply, max_tokens=700)
+        answer = await res.model.parsed(
+            f"persona/{profile.id}", messages, PersonaReply, max_tokens=700
+        )
     except CallFailed as error:
         return Failure(stage="persona", who=error.slot, reason=error.reason)
     reply = answer.value
-    return Persona(profile, reply.personality.strip(), reply.life_goal.strip(), tuple(s.strip() for s in reply.plan))
+    return Persona(
+        profile,
+        reply.personality.strip(),
+        reply.life_goal.strip(),
+        tuple(s.strip() for s in reply.plan),
+    )

@@ -1,4 +1,6 @@
-"""Profiles come from a JSON Lines file of the user's or from the shipped synthetic ones, scrubbed either way."""
+"""Profiles come from a JSON Lines file of the user's or from the shipped synthetic ones, scrubbed
+either way.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,9 @@ class BadRow:
     reason: str
 
 
-def load_profiles(path: Path | str | None = None, *, strict: bool = False) -> tuple[list[Profile], list[BadRow]]:
+def load_profiles(
+    path: Path | str | None = None, *, strict: bool = False
+) -> tuple[list[Profile], list[BadRow]]:
     """Read the profiles of a file (the shipped ones if None), scrubbed.
 
     Returns:
@@ -88,7 +92,9 @@ def sample_profiles(profiles: Sequence[Profile], count: int, seed: int) -> list[
 
 def _variation(profile: Profile, turn: int, rng: random.Random) -> Profile:
     posts = rng.sample(profile.posts, max(len(profile.posts) - 1, min(1, len(profile.posts))))
-    return replace(profile, id=f"{profile.id}-{turn}", name=f"{profile.name} {turn}", posts=tuple(posts))
+    return replace(
+        profile, id=f"{profile.id}-{turn}", name=f"{profile.name} {turn}", posts=tuple(posts)
+    )
 
 
 def _read(line: str, default_id: str) -> Profile:
@@ -111,7 +117,9 @@ def _read(line: str, default_id: str) -> Profile:
 
 def _why(error: ValueError) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False))
+        return "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
+        )
     if isinstance(error, json.JSONDecodeError):
         return f"not JSON ({error.msg} at column {error.colno})"
     return str(error)

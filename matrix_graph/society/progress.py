@@ -22,7 +22,9 @@ def can_act(persona: Persona, progress: Progress, observes: bool) -> bool:
 
 
 def advanced(progress: Progress, outcome: Outcome) -> Progress:
-    """Where the agent stands after `outcome`: acting on the plan takes it one step on, a reaction does not."""
+    """Where the agent stands after `outcome`: acting on the plan takes it one step on, a reaction
+    does not.
+    """
     status = outcome["status"]
     onwards = outcome["trigger"] == "goal" and status == "done"
     return Progress(

@@ -9,9 +9,20 @@ from __future__ import annotations
 import re
 
 _RULES = (
-    (re.compile(r"[\w.+%-]+\s?(?:@|\[at\]|\(at\))\s?[\w-]+(?:\s?(?:\.|\[dot\]|\(dot\))\s?[\w-]+)+", re.I), "[e-mail]"),
+    (
+        re.compile(
+            r"[\w.+%-]+\s?(?:@|\[at\]|\(at\))\s?[\w-]+(?:\s?(?:\.|\[dot\]|\(dot\))\s?[\w-]+)+", re.I
+        ),
+        "[e-mail]",
+    ),
     (re.compile(r"\b(?:[a-z][a-z0-9+.-]*://|www\.)\S+", re.I), "[link]"),
-    (re.compile(r"\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|me|info|co|ly|gg)(?:/\S*)?\b", re.I), "[link]"),
+    (
+        re.compile(
+            r"\b[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|org|net|io|dev|me|info|co|ly|gg)(?:/\S*)?\b",
+            re.I,
+        ),
+        "[link]",
+    ),
     (re.compile(r"(?<![\w@])@\w[\w.]*\w"), "[handle]"),
     (re.compile(r"(?<![\w.,])(?:\+|00)\d(?:[ ().\-/]{0,2}\d){6,14}(?!\w)"), "[phone]"),
     (re.compile(r"(?<![\w.,])\(?0\d{1,4}\)?(?:[ .\-/]?\d){5,10}(?!\w)"), "[phone]"),

@@ -1,4 +1,6 @@
-"""What the society's graphs carry between steps: ids, inboxes and counters, small and concretely typed."""
+"""What the society's graphs carry between steps: ids, inboxes and counters, small and concretely
+typed.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,9 @@ STEPS = 3
 """Modulator steps after which a scenario closes (arXiv 2410.14251)."""
 
 LAST = 2 * STEPS + 1
-"""Rank of the calls that close a scenario. Those of an agent at step s have 2s, of the modulator after it 2s + 1:
-a group that lags goes first, so that a round does not end with all waiting for one."""
+"""Rank of the calls that close a scenario. Those of an agent at step s have 2s, of the modulator
+after it 2s + 1: a group that lags goes first, so that a round does not end with all waiting for
+one."""
 
 
 class Progress(TypedDict):
@@ -35,7 +38,9 @@ def time_of(place: Placed) -> int:
 
 
 class Turn(Placed):
-    """The input of an agent node: everything that it needs to act once. `plan_number` is 0 past the plan's end."""
+    """The input of an agent node: everything that it needs to act once. `plan_number` is 0 past the
+    plan's end.
+    """
 
     agent: str
     plan_number: int
@@ -69,7 +74,9 @@ class News(TypedDict):
 
 
 class GroupReport(TypedDict):
-    """What a group hands to the society when its scenario is over; `scenario` is empty if nothing happened."""
+    """What a group hands to the society when its scenario is over; `scenario` is empty if nothing
+    happened.
+    """
 
     group: str
     scenario: str

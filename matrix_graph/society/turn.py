@@ -1,4 +1,6 @@
-"""A turn: what comes to an agent's mind, what a person amended of it, and its taking under somebody's eyes."""
+"""A turn: what comes to an agent's mind, what a person amended of it, and its taking under
+somebody's eyes.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,18 @@ RECALLED = 5
 
 def query_of(turn: Turn) -> Query:
     """What an agent's memory is asked for: what it observed, or else what it is about to do."""
-    return Query(turn["agent"], " ".join(m["text"] for m in turn["observations"]) or turn["plan_step"])
+    return Query(
+        turn["agent"], " ".join(m["text"] for m in turn["observations"]) or turn["plan_step"]
+    )
 
 
-async def put_in_mind(turns: Sequence[Turn], queries: Sequence[Query], memory: EpisodicMemory, now: int) -> None:
+async def put_in_mind(
+    turns: Sequence[Turn], queries: Sequence[Query], memory: EpisodicMemory, now: int
+) -> None:
     """Give each turn what comes to its agent's mind of the time up to step `now`."""
-    for turn, recalled in zip(turns, await memory.recall(queries, k=RECALLED, now=now), strict=True):
+    for turn, recalled in zip(
+        turns, await memory.recall(queries, k=RECALLED, now=now), strict=True
+    ):
         turn["memories"] = [r.memory.text for r in recalled]
         turn["recalled"] = [_recollection(r) for r in recalled]
 
@@ -72,8 +80,12 @@ def action_of(outcome: Outcome, group: Group, round: int, step: int) -> Action |
     )
 
 
-async def _amended(given: Turn, before: Turn, persona: Persona, amendments: Amendments, memory: EpisodicMemory) -> Turn:
-    """The turn as it was `given`, with all that was amended up to its step; `before` is how it was last taken."""
+async def _amended(
+    given: Turn, before: Turn, persona: Persona, amendments: Amendments, memory: EpisodicMemory
+) -> Turn:
+    """The turn as it was `given`, with all that was amended up to its step; `before` is how it was
+    last taken.
+    """
     agent, step = persona.id, time_of(given)
     if not amendments.concern(agent):
         return given

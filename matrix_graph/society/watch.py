@@ -1,4 +1,6 @@
-"""Whoever looks on as a society lives: sees each turn as it is taken, may hold it up, may have it taken again."""
+"""Whoever looks on as a society lives: sees each turn as it is taken, may hold it up, may have it
+taken again.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ from matrix_graph.society.state import Outcome, Turn
 
 
 class Taken(NamedTuple):
-    """A turn that was just taken, before anybody becomes aware of it; `action` is None where it failed.
+    """A turn that was just taken, before anybody becomes aware of it; `action` is None where it
+    failed.
 
     `again` takes it once more, with what was amended meanwhile.
     """
@@ -55,7 +58,10 @@ def watched(context: Context, by: Watch | None) -> Iterator[None]:
         yield
         return
     if context in _watches:
-        raise InputError("This run is watched already; close the other debugger, or give each a context of its own.")
+        raise InputError(
+            "This run is watched already; close the other debugger, or give each a context of its "
+            "own."
+        )
     _watches[context] = by
     try:
         yield

@@ -19,7 +19,9 @@ async def bare(url: str, calls: int, slots: int) -> dict[str, float]:
 
     async def one(n: int) -> None:
         async with gate:
-            await model.ainvoke([{"role": "system", "content": PROMPT}, {"role": "user", "content": f"Act {n}."}])
+            await model.ainvoke(
+                [{"role": "system", "content": PROMPT}, {"role": "user", "content": f"Act {n}."}]
+            )
 
     await one(0)
     cpu, wall = time.process_time(), time.perf_counter()

@@ -13,9 +13,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph import ChromaStore, Debugger, close, create_society
-from matrix_graph.context import resources
-from matrix_graph.process import tuned_process
+from matrix_graph import ChromaStore, create_society
+from matrix_graph.context import close, resources
+from matrix_graph.debugger import Debugger
+from matrix_graph.runs.process import tuned_process
 from tests.bench.machine import machine
 from tests.bench.server import fake_context, serving
 from tests.bench.society import SLOTS, people
@@ -24,7 +25,9 @@ AGENTS, ROUNDS, REPEATS = 100, 2, 24
 
 
 async def _lived(url: str, how: str) -> float:
-    """CPU milliseconds a turn: under no eyes, under a debugger without breakpoints, or with two that never hit."""
+    """CPU milliseconds a turn: under no eyes, under a debugger without breakpoints, or with two
+    that never hit.
+    """
     groups = people(AGENTS)
     with tempfile.TemporaryDirectory() as folder:
         context = fake_context(url, folder, SLOTS)
@@ -55,16 +58,26 @@ def main(repeats: int = REPEATS) -> None:
         asyncio.run(_lived(url, "bare"))
         for number in range(repeats):
             hows = ["bare", *over]
-            taken = {how: asyncio.run(_lived(url, how)) for how in hows[number % 3 :] + hows[: number % 3]}
+            taken = {
+                how: asyncio.run(_lived(url, how))
+                for how in hows[number % 3 :] + hows[: number % 3]
+            }
             bare.append(taken["bare"])
             for how, values in over.items():
                 values.append(taken[how] / taken["bare"])
             print(taken, file=sys.stderr, flush=True)
-    table = Table("CPU per agent-step", "median", "quartiles", title=f"Debugger · {repeats} rounds · {machine()}")
+    table = Table(
+        "CPU per agent-step",
+        "median",
+        "quartiles",
+        title=f"Debugger · {repeats} rounds · {machine()}",
+    )
     table.add_row("bare", f"{statistics.median(bare):.3f} ms", _quartiles(bare, "{:.3f}"))
     for how, values in over.items():
         table.add_row(
-            f"{how}, over bare in its round", f"{statistics.median(values):.3f} ×", _quartiles(values, "{:.3f}")
+            f"{how}, over bare in its round",
+            f"{statistics.median(values):.3f} ×",
+            _quartiles(values, "{:.3f}"),
         )
     Console(width=120).print(table)
 

@@ -1,4 +1,6 @@
-"""What form, duplicates and contamination cost a row, at 2,000 rows and at 20,000: a part of `make bench`."""
+"""What form, duplicates and contamination cost a row, at 2,000 rows and at 20,000: a part of `make
+bench`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph.filtering.contamination import Contamination
 from matrix_graph.filtering.rules import Means, Rules
+from matrix_graph.filtering.steps.contamination import Contamination
 from matrix_graph.schema import Row
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.testing import prose
@@ -24,7 +26,9 @@ REPEATS, BENCHMARK = 3, 5_000
 
 
 def _rows(count: int) -> list[Row]:
-    """Prompts of people's own words, put together anew for each row; every twentieth comes again with a change."""
+    """Prompts of people's own words, put together anew for each row; every twentieth comes again
+    with a change.
+    """
     posts = [post for profile in load_profiles()[0] for post in profile.posts]
     draw, rows = random.Random(1), list[Row]()
     for number in range(count):
@@ -40,7 +44,9 @@ def _once(count: int) -> dict[str, float]:
     benchmark = tuple(prose(random.Random(-n), 3) for n in range(1, BENCHMARK + 1))
     steps = Rules().steps(Means(benchmark=benchmark))
     cost, begun = {}, time.perf_counter()
-    for step in steps[: 1 + next(n for n, step in enumerate(steps) if isinstance(step, Contamination))]:
+    for step in steps[
+        : 1 + next(n for n, step in enumerate(steps) if isinstance(step, Contamination))
+    ]:
         started = time.perf_counter()
         gone = {drop.id for drop in step(rows, [])}  # type: ignore[union-attr]
         rows = [row for row in rows if row["id"] not in gone]
@@ -55,14 +61,18 @@ def main() -> None:
     for _ in range(REPEATS):
         for count, found in runs.items():
             command = [sys.executable, "-m", "tests.bench.filtering", str(count)]
-            found.append(json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout))
+            found.append(
+                json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+            )
     title = f"Filter without models · {BENCHMARK:,} benchmark prompts · {machine()}"
     table = Table("step", "2,000 rows", "20,000 rows", "ms a row: 2,000 → 20,000", title=title)
     for step in runs[2_000][0]:
         few, many = (statistics.median(run[step] for run in runs[count]) for count in runs)
         unit = " MB" if step == "MB" else " s"
         growth = "" if step == "MB" else f"{few / 2:.3f} → {many / 20:.3f}"
-        table.add_row("most memory" if step == "MB" else step, f"{few:.2f}{unit}", f"{many:.2f}{unit}", growth)
+        table.add_row(
+            "most memory" if step == "MB" else step, f"{few:.2f}{unit}", f"{many:.2f}{unit}", growth
+        )
     Console(width=120).print(table)
 
 

@@ -1,10 +1,12 @@
-"""When does the signal filter help? Tasks of known difficulty, a learner by policy gradient, several seeds.
+"""When does the signal filter help? Tasks of known difficulty, a learner by policy gradient,
+several seeds.
 
-A task shows features; the learner picks one of `ACTIONS` by a softmax of a linear map of them, and gets 1 for
-the right one. Difficulty is how far the starting learner is from the right action; of a share of tasks the answer
-on record is wrong. The learner takes GRPO steps (groups of 8, advantages normalised in the group) on rows
-kept by the filter, and as a control on as many drawn at random, with the same number of steps. What is
-measured is how often it is right on tasks that it has not seen. `python -m tests.bench.learning`.
+A task shows features; the learner picks one of `ACTIONS` by a softmax of a linear map of them, and
+gets 1 for the right one. Difficulty is how far the starting learner is from the right action; of a
+share of tasks the answer on record is wrong. The learner takes GRPO steps (groups of 8, advantages
+normalised in the group) on rows kept by the filter, and as a control on as many drawn at random,
+with the same number of steps. What is measured is how often it is right on tasks that it has not
+seen. `python -m tests.bench.learning`.
 """
 
 from __future__ import annotations
@@ -16,9 +18,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph.filtering.rewards import group_of
-from matrix_graph.filtering.signal import Learnability, PassRate, ZeroAdvantage
 from matrix_graph.filtering.step import Step
+from matrix_graph.filtering.steps.rewards import group_of
+from matrix_graph.filtering.steps.signal import Learnability, PassRate, ZeroAdvantage
 
 FEATURES, ACTIONS, GROUP, TASKS, SEEDS = 24, 6, 8, 1_200, 20
 Floats = Any
@@ -26,7 +28,9 @@ Floats = Any
 
 @dataclass(frozen=True)
 class World:
-    """How hard tasks are for the starting learner, how many have a wrong answer on record, how long it trains."""
+    """How hard tasks are for the starting learner, how many have a wrong answer on record, how long
+    it trains.
+    """
 
     name: str
     competence: float
@@ -51,7 +55,14 @@ FILTERS: dict[str, tuple[Step, ...]] = {
 
 def main() -> None:
     table = Table(
-        "tasks", "filter", "kept", "start", "filtered", "random", "difference [95 %]", title="Filtered − random"
+        "tasks",
+        "filter",
+        "kept",
+        "start",
+        "filtered",
+        "random",
+        "difference [95 %]",
+        title="Filtered − random",
     )
     for world in WORLDS:
         for name, steps in FILTERS.items():
@@ -82,7 +93,8 @@ def _trial(world: World, steps: tuple[Step, ...], seed: int) -> tuple[float, flo
     rollouts = _sampled(rng, _policy(start, features, bias, right))
     rewards = (rollouts == noted[:, None]).astype(float)
     rows: list[dict[str, Any]] = [
-        {"id": str(n), "rewards": list(map(float, r)), "group": group_of(list(r))} for n, r in enumerate(rewards)
+        {"id": str(n), "rewards": list(map(float, r)), "group": group_of(list(r))}
+        for n, r in enumerate(rewards)
     ]
     for step in steps:
         dropped = {drop.id for drop in step(rows, [])}  # type: ignore[union-attr]
@@ -95,8 +107,26 @@ def _trial(world: World, steps: tuple[Step, ...], seed: int) -> tuple[float, flo
         float(np.mean(_policy(weights, tests, test_bias, answers)[np.arange(len(tests)), answers]))
         for weights in (
             start,
-            _learned(np.random.default_rng([seed, 1]), start, features, bias, right, noted, kept, world.epochs),
-            _learned(np.random.default_rng([seed, 1]), start, features, bias, right, noted, drawn, world.epochs),
+            _learned(
+                np.random.default_rng([seed, 1]),
+                start,
+                features,
+                bias,
+                right,
+                noted,
+                kept,
+                world.epochs,
+            ),
+            _learned(
+                np.random.default_rng([seed, 1]),
+                start,
+                features,
+                bias,
+                right,
+                noted,
+                drawn,
+                world.epochs,
+            ),
         )
     ]
     return len(kept) / TASKS, scores[0], scores[1], scores[2]
@@ -108,7 +138,9 @@ def _tasks(rng: np.random.Generator, truth: Floats, count: int) -> tuple[Floats,
 
 
 def _policy(weights: Floats, features: Floats, bias: Floats, right: Floats) -> Floats:
-    """Action probabilities: what the learner has learned, and what it knows already (or believes wrongly) of a task."""
+    """Action probabilities: what the learner has learned, and what it knows already (or believes
+    wrongly) of a task.
+    """
     logits = features @ weights
     logits[np.arange(len(features)), right] += bias
     logits -= logits.max(1, keepdims=True)
@@ -141,7 +173,9 @@ def _learned(
             actions = _sampled(rng, policy)
             rewards = (actions == noted[part][:, None]).astype(float)
             spread = rewards.std(1, keepdims=True)
-            advantages = np.where(spread > 0, (rewards - rewards.mean(1, keepdims=True)) / (spread + 1e-9), 0.0)
+            advantages = np.where(
+                spread > 0, (rewards - rewards.mean(1, keepdims=True)) / (spread + 1e-9), 0.0
+            )
             chose = np.eye(ACTIONS)[actions]
             gradient = (advantages[:, :, None] * (chose - policy[:, None, :])).mean(1)
             weights += rate * features[part].T @ gradient / len(part) * np.sqrt(FEATURES)

@@ -10,9 +10,13 @@ from pathlib import Path
 
 def machine() -> str:
     """One line: cores, load, Python and the packages that matter."""
-    packages = ", ".join(f"{name} {version(name)}" for name in ("langgraph", "chromadb", "langchain-openai"))
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("langgraph", "chromadb", "langchain-openai")
+    )
     load = os.getloadavg()[0]
-    return f"{os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {packages}"
+    return (
+        f"{os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {packages}"
+    )
 
 
 def resident_mb() -> float:

@@ -1,4 +1,6 @@
-"""What remembering and recalling cost: `make bench`. Vectors are given, so no embedding model is timed."""
+"""What remembering and recalling cost: `make bench`. Vectors are given, so no embedding model is
+timed.
+"""
 
 from __future__ import annotations
 
@@ -49,15 +51,21 @@ def _memory(folder: Path) -> tuple[ChromaStore, EpisodicMemory]:
     return store, EpisodicMemory(store, Embedder(FakeEmbeddings()))
 
 
-async def _remember_block(memory: EpisodicMemory, rng: np.random.Generator, first: int, agents: int) -> None:
-    """The lives of some agents: ten steps of ten memories, each group writing once a step, ten groups at a time."""
+async def _remember_block(
+    memory: EpisodicMemory, rng: np.random.Generator, first: int, agents: int
+) -> None:
+    """The lives of some agents: ten steps of ten memories, each group writing once a step, ten
+    groups at a time.
+    """
     for step in range(10):
         for start in range(first, first + agents, 10 * GROUP):
             batches = [_batch(step, g, GROUP, 10) for g in range(start, start + 10 * GROUP, GROUP)]
             await asyncio.gather(*(memory.remember(b, vectors=_unit(rng, len(b))) for b in batches))
 
 
-async def _recall_round(memory: EpisodicMemory, rng: np.random.Generator, now: int, agents: int) -> None:
+async def _recall_round(
+    memory: EpisodicMemory, rng: np.random.Generator, now: int, agents: int
+) -> None:
     for first in range(0, agents, GROUP):
         queries = [Query(f"agent{a}", "") for a in range(first, first + GROUP)]
         await memory.recall(queries, k=K, now=now, vectors=_unit(rng, GROUP))
@@ -73,7 +81,10 @@ async def _fill(folder: Path) -> None:
         remember.append(await _cpu_ms(lambda f=first: _remember_block(memory, rng, f, 100), 10_000))  # type: ignore[misc]
         if first in (0, AGENTS - 100):
             agents = first + 100
-            rounds = [await _cpu_ms(lambda n=agents: _recall_round(memory, rng, 9, n), agents) for _ in range(9)]  # type: ignore[misc]
+            rounds = [
+                await _cpu_ms(lambda n=agents: _recall_round(memory, rng, 9, n), agents)
+                for _ in range(9)
+            ]  # type: ignore[misc]
             recall.append(statistics.median(rounds))
     found = {
         "remember at 10,000": remember[0],
@@ -93,7 +104,11 @@ async def _reopen(folder: Path) -> None:
     await memory.recall([Query("agent0", "")], now=9, vectors=_unit(np.random.default_rng(1), 1))
     opened = time.perf_counter() - started
     cold = await _cpu_ms(lambda: _recall_round(memory, np.random.default_rng(1), 9, AGENTS), AGENTS)
-    print(json.dumps({"open": opened, "cold recall": cold, "resident, recalled": resident_mb() - idle}))
+    print(
+        json.dumps(
+            {"open": opened, "cold recall": cold, "resident, recalled": resident_mb() - idle}
+        )
+    )
     store.close()
 
 
@@ -106,20 +121,42 @@ def main() -> None:
                 out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
                 for name, value in json.loads(out).items():
                     rows.setdefault(name, []).append(value)
-    table = Table("what", "median", "least to most", "at most", title=f"Episodic memory · {machine()}")
+    table = Table(
+        "what", "median", "least to most", "at most", title=f"Episodic memory · {machine()}"
+    )
 
     def show(what: str, values: list[float], unit: str, bar: str) -> None:
-        table.add_row(what, f"{statistics.median(values):.2f} {unit}", f"{min(values):.2f}-{max(values):.2f}", bar)
+        table.add_row(
+            what,
+            f"{statistics.median(values):.2f} {unit}",
+            f"{min(values):.2f}-{max(values):.2f}",
+            bar,
+        )
 
-    show("recall, 1,000 agents × 100 memories, k = 5, CPU per agent", rows["recall at 100,000"], "ms", "0.5 ms")
+    show(
+        "recall, 1,000 agents × 100 memories, k = 5, CPU per agent",
+        rows["recall at 100,000"],
+        "ms",
+        "0.5 ms",
+    )
     show("the same, first time after opening", rows["cold recall"], "ms", "")
     show("remember, a write per group, CPU per memory", rows["remember at 100,000"], "ms", "1.2 ms")
     for what in ("remember", "recall"):
         pairs = zip(rows[f"{what} at 100,000"], rows[f"{what} at 10,000"], strict=True)
-        show(f"growth of {what} from 10,000 to 100,000", [late / early for late, early in pairs], "×", "1.5 ×")
+        show(
+            f"growth of {what} from 10,000 to 100,000",
+            [late / early for late, early in pairs],
+            "×",
+            "1.5 ×",
+        )
     show("opening 100,000 memories", rows["open"], "s", "3 s")
     for when in ("written", "recalled"):
-        show(f"resident beyond an idle process, all {when}", rows[f"resident, {when}"], "MB", "400 MB")
+        show(
+            f"resident beyond an idle process, all {when}",
+            rows[f"resident, {when}"],
+            "MB",
+            "400 MB",
+        )
     Console(width=140).print(table)
 
 

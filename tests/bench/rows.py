@@ -15,7 +15,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph import create_filter, create_generator, opened, tuned_process
+from matrix_graph import create_filter, create_generator
+from matrix_graph.context import opened
+from matrix_graph.runs import tuned_process
 from matrix_graph.schema import Scenario
 from matrix_graph.testing import Faults
 from tests.bench.bare import bare
@@ -31,7 +33,10 @@ async def _rows(url: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         context = fake_context(url, folder, SLOTS)
         await (await opened(context)).model.text("warm", [{"role": "user", "content": "Ready?"}])
-        wanted: Any = {"requirements": [{"kind": "sft", "count": ROWS, "single_call": True}], "scenarios": _lived()}
+        wanted: Any = {
+            "requirements": [{"kind": "sft", "count": ROWS, "single_call": True}],
+            "scenarios": _lived(),
+        }
         generator, chosen = create_generator().compile(), create_filter().compile()
         begun = time.process_time(), time.perf_counter()
         made = await generator.ainvoke(wanted, context=context)
@@ -41,12 +46,17 @@ async def _rows(url: str) -> dict[str, float]:
 
 
 def _since(begun: tuple[float, float]) -> dict[str, float]:
-    return {"cpu": (time.process_time() - begun[0]) * 1000 / ROWS, "wall": time.perf_counter() - begun[1]}
+    return {
+        "cpu": (time.process_time() - begun[0]) * 1000 / ROWS,
+        "wall": time.perf_counter() - begun[1],
+    }
 
 
 def _lived() -> list[Scenario]:
     deed = "repaired the pump at the harbour before the ferry came, and wrote it down"
-    return [scenario(n, [f"agent{n}-{a}" for a in range(5)], f"{deed} {n}", steps=3) for n in range(100)]
+    return [
+        scenario(n, [f"agent{n}-{a}" for a in range(5)], f"{deed} {n}", steps=3) for n in range(100)
+    ]
 
 
 def main(repeats: int = REPEATS) -> None:
@@ -63,10 +73,21 @@ def main(repeats: int = REPEATS) -> None:
         for what in ("cpu", "wall"):
             ratios[what].append(rows[what] / plain[what])
         ratios["faulty wall"].append(slow["wall"] / rows["wall"])
-    table = Table("what", "median", "least to most", "bar", title=f"Rows · {ROWS} of one call, 50 ms · {machine()}")
+    table = Table(
+        "what",
+        "median",
+        "least to most",
+        "bar",
+        title=f"Rows · {ROWS} of one call, 50 ms · {machine()}",
+    )
 
     def show(what: str, values: list[float], bar: str, unit: str = " ×") -> None:
-        table.add_row(what, f"{statistics.median(values):.2f}{unit}", f"{min(values):.2f}-{max(values):.2f}", bar)
+        table.add_row(
+            what,
+            f"{statistics.median(values):.2f}{unit}",
+            f"{min(values):.2f}-{max(values):.2f}",
+            bar,
+        )
 
     show("CPU per row", own, "", " ms")
     show("CPU per row, over a bare ChatOpenAI call", ratios["cpu"], "≤ 1.0")
@@ -77,7 +98,9 @@ def main(repeats: int = REPEATS) -> None:
 
 def _run(part: str, url: str) -> dict[str, float]:
     command = [sys.executable, "-m", "tests.bench.rows", part, url]
-    figures: dict[str, float] = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+    figures: dict[str, float] = json.loads(
+        subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    )
     return figures
 
 

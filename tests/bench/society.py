@@ -25,8 +25,10 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph import ChromaStore, Group, Persona, create_society, load_profiles, opened, sample_profiles
-from matrix_graph.process import tuned_process
+from matrix_graph import ChromaStore, Group, Persona, create_society, load_profiles
+from matrix_graph.context import opened
+from matrix_graph.runs.process import tuned_process
+from matrix_graph.society import sample_profiles
 from matrix_graph.testing import Faults
 from tests.bench.bare import bare
 from tests.bench.machine import machine
@@ -47,8 +49,12 @@ async def _society(url: str, agents: int, rounds: int) -> Figures:
         config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 100_000}
         begun: tuple[float, float] | None = None
         state: dict[str, Any] = {}
-        async with AsyncSqliteSaver.from_conn_string(str(Path(folder, "checkpoints.sqlite"))) as saver:
-            graph = create_society(groups, agent_checkpoints=False).compile(checkpointer=saver, store=store)
+        async with AsyncSqliteSaver.from_conn_string(
+            str(Path(folder, "checkpoints.sqlite"))
+        ) as saver:
+            graph = create_society(groups, agent_checkpoints=False).compile(
+                checkpointer=saver, store=store
+            )
             quota = {"quota": len(groups) * rounds}
             async for state in graph.astream(quota, config, context=context, stream_mode="values"):
                 if begun is None and "progress" in state:
@@ -75,7 +81,12 @@ def people(agents: int) -> tuple[Group, ...]:
     """So many in groups of five, with plans that last."""
     profiles = sample_profiles(load_profiles()[0], agents, seed=0)
     people = [
-        Persona(p, "warm and blunt", "to be known for my work", tuple(f"{p.name}, step {n}" for n in range(40)))
+        Persona(
+            p,
+            "warm and blunt",
+            "to be known for my work",
+            tuple(f"{p.name}, step {n}" for n in range(40)),
+        )
         for p in profiles
     ]
     return tuple(Group(f"group-{n // 5:04}", tuple(people[n : n + 5])) for n in range(0, agents, 5))
@@ -83,8 +94,16 @@ def people(agents: int) -> tuple[Group, ...]:
 
 def _run(part: str, **arguments: Any) -> Figures:
     command = [sys.executable, "-m", "tests.bench.society", part, json.dumps(arguments)]
-    figures: Figures = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-    print(part, {k: v for k, v in arguments.items() if k != "url"}, figures, file=sys.stderr, flush=True)
+    figures: Figures = json.loads(
+        subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    )
+    print(
+        part,
+        {k: v for k, v in arguments.items() if k != "url"},
+        figures,
+        file=sys.stderr,
+        flush=True,
+    )
     return figures
 
 
@@ -115,7 +134,9 @@ def main(repeats: int = REPEATS) -> None:
                 walls.append(figures["wall"])
                 lost += figures["failed"]
         slowed.append(walls[1] / walls[0])
-    table = Table("what", "median", "least to most", "bar", title=f"Society · {SLOTS} slots · {machine()}")
+    table = Table(
+        "what", "median", "least to most", "bar", title=f"Society · {SLOTS} slots · {machine()}"
+    )
 
     def show(what: str, values: Sequence[float], bar: str, unit: str = " ×") -> None:
         low, middle, high = min(values), statistics.median(values), max(values)
@@ -123,8 +144,17 @@ def main(repeats: int = REPEATS) -> None:
 
     show("CPU per model call, 1,000 agents, over a bare ChatOpenAI call", ratio, "≤ 1.5, aim 1.0")
     show("CPU per model call, 10,000 agents over 100", growth, "≤ 1.15")
-    show("calls in flight × time over slots × time, 1,000 agents, 1 s σ 0.5", [100 * u for u in used], "≥ 95 %", " %")
-    show(f"wall, 3 % HTTP 500 and 2 % HTTP 429, over clean ({lost:.0f} actions lost)", slowed, "≤ 1.3, none lost")
+    show(
+        "calls in flight × time over slots × time, 1,000 agents, 1 s σ 0.5",
+        [100 * u for u in used],
+        "≥ 95 %",
+        " %",
+    )
+    show(
+        f"wall, 3 % HTTP 500 and 2 % HTTP 429, over clean ({lost:.0f} actions lost)",
+        slowed,
+        "≤ 1.3, none lost",
+    )
     show("most memory, 1,000 agents × 10 rounds", memory, "≤ 400 MB", " MB")
     Console(width=140).print(table)
 

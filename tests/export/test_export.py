@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import yaml
 
-from matrix_graph.config import RunConfig
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines, write_json_lines
 from matrix_graph.export.folder import export
 from matrix_graph.export.formats import VIEWS, Unfit
 from matrix_graph.generation.requirements import KINDS
-from matrix_graph.runner import run
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.runner import run
 from matrix_graph.testing import FakeServer
 
 
@@ -23,19 +23,31 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run with rows of every kind."""
     out = tmp_path_factory.mktemp("run")
     with FakeServer() as server:
-        small = {"agents": 6, "scenarios": 3, "rows": 4, "model": "openai:fake", "embeddings": "openai:fake"}
-        result = run(RunConfig.model_validate(small | {"kind": KINDS, "base_url": server.url, "out": out}))
+        small = {
+            "agents": 6,
+            "scenarios": 3,
+            "rows": 4,
+            "model": "openai:fake",
+            "embeddings": "openai:fake",
+        }
+        result = run(
+            RunConfig.model_validate(small | {"kind": KINDS, "base_url": server.url, "out": out})
+        )
     assert result.complete, result.summary["counts"]
     assert result.summary["counts"]["kept"] == dict.fromkeys(KINDS, 4)
     return out
 
 
 def _ids(folder: Path) -> set[str]:
-    return {row["id"] for path in (folder / "dataset").glob("*.jsonl") for row in read_json_lines(path)}
+    return {
+        row["id"] for path in (folder / "dataset").glob("*.jsonl") for row in read_json_lines(path)
+    }
 
 
 @pytest.mark.parametrize("target", VIEWS)
-def test_every_row_is_either_written_or_refused_with_a_reason(finished: Path, tmp_path: Path, target: str) -> None:
+def test_every_row_is_either_written_or_refused_with_a_reason(
+    finished: Path, tmp_path: Path, target: str
+) -> None:
     done = export(finished, target, tmp_path)
     written = sum(n for name, n in done.rows.items() if name != "rejected.jsonl")
     assert written + len(done.refused) == len(_ids(finished))
@@ -44,7 +56,9 @@ def test_every_row_is_either_written_or_refused_with_a_reason(finished: Path, tm
     assert read_json_lines(tmp_path / "refused.jsonl") == done.refused
 
 
-def test_the_hub_folder_loads_with_datasets(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_folder_loads_with_datasets(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
     datasets = pytest.importorskip("datasets")
@@ -60,7 +74,9 @@ def test_the_hub_folder_loads_with_datasets(finished: Path, tmp_path: Path, monk
         assert hashlib.sha256((tmp_path / "hub" / name).read_bytes()).hexdigest() == digest
 
 
-def test_llama_factory_gets_pairs_with_single_answers_and_its_index(finished: Path, tmp_path: Path) -> None:
+def test_llama_factory_gets_pairs_with_single_answers_and_its_index(
+    finished: Path, tmp_path: Path
+) -> None:
     export(finished, "llama-factory", tmp_path)
     info = json.loads((tmp_path / "dataset_info.json").read_text())
     assert info["dpo"]["ranking"] is True
@@ -81,14 +97,24 @@ def test_grpo_and_verl_take_only_what_can_be_scored(finished: Path, tmp_path: Pa
         assert "assert" in row["tests"]
     pytest.importorskip("pyarrow")
     done = export(finished, "verl", tmp_path / "verl")
-    assert set(done.rows) == {"sft.parquet", "safe.parquet", "mt.parquet", "reason-rl.parquet", "code-rl.parquet"}
+    assert set(done.rows) == {
+        "sft.parquet",
+        "safe.parquet",
+        "mt.parquet",
+        "reason-rl.parquet",
+        "code-rl.parquet",
+    }
     assert {r["file"] for r in done.refused} == {"dpo.jsonl"}
 
 
 @pytest.mark.parametrize("target", ["trl", "axolotl", "llama-factory"])
-def test_the_recipe_is_the_papers_and_names_files_that_exist(finished: Path, tmp_path: Path, target: str) -> None:
+def test_the_recipe_is_the_papers_and_names_files_that_exist(
+    finished: Path, tmp_path: Path, target: str
+) -> None:
     done = export(finished, target, tmp_path)
-    sft, dpo = (yaml.safe_load((tmp_path / f"{stage}.yaml").read_text()) for stage in ("sft", "dpo"))
+    sft, dpo = (
+        yaml.safe_load((tmp_path / f"{stage}.yaml").read_text()) for stage in ("sft", "dpo")
+    )
     for config in (sft, dpo):
         assert config["learning_rate"] == 2e-5
         assert (config.get("num_train_epochs") or config["num_epochs"]) == 2
@@ -108,13 +134,20 @@ HOSTILE: list[tuple[str, dict[str, Any], str]] = [
         "llama-factory",
         {
             "prompt": "q",
-            "chosen": [{"role": "assistant", "content": "a"}, {"role": "assistant", "content": "b"}],
+            "chosen": [
+                {"role": "assistant", "content": "a"},
+                {"role": "assistant", "content": "b"},
+            ],
             "rejected": "c",
         },
         "chosen has 2 messages",
     ),
     ("verl", {"prompt": "q", "chosen": "a", "rejected": "b"}, "no preference pairs"),
-    ("grpo", {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}, "score"),
+    (
+        "grpo",
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+        "score",
+    ),
 ]
 
 

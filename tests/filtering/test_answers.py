@@ -25,7 +25,11 @@ from matrix_graph.filtering.answers import final_answer, majority, same_answer
         ("1/0", "1/0", True),
         ("\\boxed{\\frac{1}{2}}", "0.5", True),
         ("\\boxed{\\frac{1}{2}}", "\\frac{1}{3}", False),
-        ("So we get \\boxed{\\frac{\\sqrt{3}}{2}} as the length of it", "\\frac{\\sqrt{3}}{2}", True),
+        (
+            "So we get \\boxed{\\frac{\\sqrt{3}}{2}} as the length of it",
+            "\\frac{\\sqrt{3}}{2}",
+            True,
+        ),
         ("(3, 7)", "(3, 4)", False),
         ("2x+3", "2x+5", False),
         ("2x", "2", False),

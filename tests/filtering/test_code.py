@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from matrix_graph.filtering.code import TestsPass
 from matrix_graph.filtering.sandbox import run_code
+from matrix_graph.filtering.steps.code import TestsPass
 from matrix_graph.schema import Row
 
 HOSTILE = {

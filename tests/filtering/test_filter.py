@@ -10,16 +10,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.code import TestsPass
-from matrix_graph.filtering.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.controls import effects
-from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
-from matrix_graph.filtering.form import Form
 from matrix_graph.filtering.graph import create_filter
-from matrix_graph.filtering.judge import Judged
-from matrix_graph.filtering.pairs import Preferred, audit
 from matrix_graph.filtering.rules import Means, Rules
 from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.steps.code import TestsPass
+from matrix_graph.filtering.steps.contamination import Contamination, read_benchmark
+from matrix_graph.filtering.steps.duplicates import ExactDuplicates, NearDuplicates
+from matrix_graph.filtering.steps.form import Form
+from matrix_graph.filtering.steps.judge import Judged
+from matrix_graph.filtering.steps.pairs import Preferred, audit
 from matrix_graph.schema import Row
 from matrix_graph.testing import prose
 from tests.helpers import sft
@@ -28,7 +28,11 @@ ASK = "My oven loses heat on the left side since Monday. How do I find the leak?
 
 
 async def test_a_users_own_rows_go_through_without_model_store_or_context() -> None:
-    rows = [sft("1", ASK), sft("2", ASK.upper()), sft("3", "The market was full today and I sold it all.")]
+    rows = [
+        sft("1", ASK),
+        sft("2", ASK.upper()),
+        sft("3", "The market was full today and I sold it all."),
+    ]
     result = await create_filter().compile().ainvoke({"rows": rows})
     assert result["rows"] == [rows[0]]
     assert [(r["id"], r["rule"], r["threshold"]) for r in result["rejections"]] == [
@@ -48,7 +52,10 @@ async def test_a_users_own_rows_go_through_without_model_store_or_context() -> N
         (sft("x", ASK, "As an AI language model I cannot bake."), "template residue"),
         (sft("x", ASK + " <|im_end|>"), "template residue"),
         (sft("x", "Dear [Your Name], how do I greet a customer?"), "template residue"),
-        ({"id": "x", "prompt": ASK, "chosen": "Check the seal.", "rejected": "Check the seal."}, "identical answers"),
+        (
+            {"id": "x", "prompt": ASK, "chosen": "Check the seal.", "rejected": "Check the seal."},
+            "identical answers",
+        ),
     ],
 )
 def test_form_drops(row: Row, rule: str) -> None:
@@ -64,7 +71,11 @@ def test_form_drops(row: Row, rule: str) -> None:
         sft("x", "¿Cómo arreglo la puerta del horno de mi tienda?"),
         sft("x", "オーブンの左側が冷たいです。 どう 直せば いい ですか？"),
         sft("x", ASK, "```python\nprint(1)\n```"),
-        {"id": "x", "prompt": [{"role": "user", "content": ASK}], "completion": "Look at the seal first."},
+        {
+            "id": "x",
+            "prompt": [{"role": "user", "content": ASK}],
+            "completion": "Look at the seal first.",
+        },
     ],
 )
 def test_form_keeps(row: Row) -> None:
@@ -79,7 +90,9 @@ def test_near_duplicates_are_found_and_others_kept() -> None:
         words = text.split()
         words[rng.randrange(len(words))] = "indeed"
         edited.append(" ".join(words))
-    rows = [sft(f"b{i}", t) for i, t in enumerate(base)] + [sft(f"e{i}", t) for i, t in enumerate(edited)]
+    rows = [sft(f"b{i}", t) for i, t in enumerate(base)] + [
+        sft(f"e{i}", t) for i, t in enumerate(edited)
+    ]
     dropped = {d.id for d in NearDuplicates()(rows, [])}
     planted = {f"e{i}" for i in range(100)}
     assert len(dropped & planted) >= 95
@@ -96,7 +109,9 @@ words = st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=20)
 
 
 @given(words, words, st.integers(0, 12))
-def test_a_verbatim_8_gram_is_always_found(benchmark: list[str], prompt: list[str], at: int) -> None:
+def test_a_verbatim_8_gram_is_always_found(
+    benchmark: list[str], prompt: list[str], at: int
+) -> None:
     rule = Contamination.of([" ".join(benchmark)])
     start = at % (len(benchmark) - 7)
     leaked = [*prompt[:3], *benchmark[start : start + 8], *prompt[3:]]
@@ -108,11 +123,15 @@ def test_a_verbatim_8_gram_is_always_found(benchmark: list[str], prompt: list[st
 
 def test_benchmark_files_of_several_layouts(tmp_path: Path) -> None:
     path = tmp_path / "b.jsonl"
-    path.write_text('{"question": "one two"}\n{"prompt": [{"role": "user", "content": "three"}]}\n"quoted"\n')
+    path.write_text(
+        '{"question": "one two"}\n{"prompt": [{"role": "user", "content": "three"}]}\n"quoted"\n'
+    )
     assert read_benchmark(path) == ["one two", "three", "quoted"]
     path.write_text("plain line\n\n another\n")
     assert read_benchmark(path) == ["plain line", "another"]
-    path.write_text('[{"instruction": "Answer this.", "input": "How far is it?"}, {"prompt": ["one", "two"]}]')
+    path.write_text(
+        '[{"instruction": "Answer this.", "input": "How far is it?"}, {"prompt": ["one", "two"]}]'
+    )
     assert set(read_benchmark(path)) == {"How far is it?", "Answer this.", "one", "two"}
     path.write_text('{"prompt": "a farmer", "note": "see\u2028the"}\n')
     assert read_benchmark(path) == ["a farmer"]
@@ -133,7 +152,9 @@ async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None
             return [Drop(r["id"], "oven", 1, 0) for r in rows if "oven" in str(r)]
 
     result = (
-        await create_filter([ExactDuplicates(), NoOvens()]).compile().ainvoke({"rows": [sft("1", ASK), sft("2", "ok")]})
+        await create_filter([ExactDuplicates(), NoOvens()])
+        .compile()
+        .ainvoke({"rows": [sft("1", ASK), sft("2", "ok")]})
     )
     assert [r["id"] for r in result["rows"]] == ["2"]
     with pytest.raises(InputError):
@@ -151,7 +172,8 @@ async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None
         sft("1", "渡し船は何時に出ますか？橋は閉まっています。", "渡し船は七時に出ます。"),
         sft("1", "Napiši mi kratko pismo susjedu zbog buke", "Dragi susjede, molim vas za tišinu.")
         | {"language": "Croatian"},
-        sft("1", "How do I greet a customer at the door?", "Say good morning.") | {"tests": None, "chosen": None},
+        sft("1", "How do I greet a customer at the door?", "Say good morning.")
+        | {"tests": None, "chosen": None},
     ],
 )
 def test_sound_rows_stay(row: Row) -> None:
@@ -160,9 +182,14 @@ def test_sound_rows_stay(row: Row) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-9, 9) | st.floats(allow_nan=True) | st.text(max_size=20),
+    st.none()
+    | st.booleans()
+    | st.integers(-9, 9)
+    | st.floats(allow_nan=True)
+    | st.text(max_size=20),
     lambda inside: (
-        st.lists(inside, max_size=3) | st.dictionaries(st.sampled_from(["role", "content", "text", "x"]), inside)
+        st.lists(inside, max_size=3)
+        | st.dictionaries(st.sampled_from(["role", "content", "text", "x"]), inside)
     ),
     max_leaves=6,
 )
@@ -190,7 +217,12 @@ COLUMNS = [
 
 @given(rows=st.lists(st.dictionaries(st.sampled_from(COLUMNS), JSON, max_size=6), max_size=6))
 @example(rows=[{}, {"rewards": [8.98846567431158e307]}])
-@example(rows=[{"rewards": [10**400, float("nan")]}, {"rewards": [float("-inf")], "chosen_score": 10**400}])
+@example(
+    rows=[
+        {"rewards": [10**400, float("nan")]},
+        {"rewards": [float("-inf")], "chosen_score": 10**400},
+    ]
+)
 def test_no_row_however_odd_raises(rows: list[Row]) -> None:
     rules = Rules.model_validate(
         {"pass_rate": True, "learnability": True, "min_reward": True, "rip": True, "consistent": True,
@@ -229,11 +261,19 @@ def test_requests_in_many_forms(prompt: str) -> None:
         ("It is about 15%", True),
         ("Good luck with it! 😊", True),
         ("Yours truly,\nAna Horvat", True),
-        ("You need these:\n- eggs\n- milk and flour for the dough that we bake every single morning", True),
+        (
+            "You need these:\n- eggs\n- milk and flour for the dough that we bake every single "
+            "morning",
+            True,
+        ),
         ("```python\ndef proof(hours):", False),
         ("Here are the steps you need:", False),
         ("<think>\nSo it is", False),
-        ("You should first look at the left side of the oven and measure how much heat leaves it in one ho", False),
+        (
+            "You should first look at the left side of the oven and measure how much heat leaves "
+            "it in one ho",
+            False,
+        ),
     ],
 )
 def test_what_is_whole_and_what_breaks_off(answer: str, whole: bool) -> None:
@@ -253,8 +293,16 @@ def test_conversations_that_begin_alike_are_no_duplicates() -> None:
     def talk(row_id: str, second: str) -> Row:
         turns = [hello, "Of course.", second, "So be it."]
         roles = ["user", "assistant"] * 2
-        return {"id": row_id, "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)]}
+        return {
+            "id": row_id,
+            "messages": [{"role": r, "content": t} for r, t in zip(roles, turns, strict=True)],
+        }
 
-    rows = [talk("1", "My boat leaks at the stern."), talk("2", "Which fee do I pay for the stall at the market?")]
+    rows = [
+        talk("1", "My boat leaks at the stern."),
+        talk("2", "Which fee do I pay for the stall at the market?"),
+    ]
     assert ExactDuplicates()(rows, []) == []
-    assert [d.id for d in ExactDuplicates()([*rows, talk("3", "my boat leaks at the stern.")], [])] == ["3"]
+    assert [
+        d.id for d in ExactDuplicates()([*rows, talk("3", "my boat leaks at the stern.")], [])
+    ] == ["3"]

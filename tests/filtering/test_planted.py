@@ -1,4 +1,6 @@
-"""Planted data: what each rule finds of what was put there, as precision and recall. `pytest -s` prints the table."""
+"""Planted data: what each rule finds of what was put there, as precision and recall. `pytest -s`
+prints the table.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +11,21 @@ from typing import Any
 
 import pytest
 
-from matrix_graph.filtering.contamination import Contamination
-from matrix_graph.filtering.duplicates import ExactDuplicates, NearDuplicates
-from matrix_graph.filtering.form import Form
 from matrix_graph.filtering.graph import create_filter
-from matrix_graph.filtering.pairs import Compare, PairShape, Preferred, audit
-from matrix_graph.filtering.rewards import FunctionReward, Rewards
-from matrix_graph.filtering.signal import PassRate, ZeroAdvantage
 from matrix_graph.filtering.step import Step
+from matrix_graph.filtering.steps.contamination import Contamination
+from matrix_graph.filtering.steps.duplicates import ExactDuplicates, NearDuplicates
+from matrix_graph.filtering.steps.form import Form
+from matrix_graph.filtering.steps.pairs import Compare, PairShape, Preferred, audit
+from matrix_graph.filtering.steps.rewards import FunctionReward, Rewards
+from matrix_graph.filtering.steps.signal import PassRate, ZeroAdvantage
 from matrix_graph.schema import Row
 from matrix_graph.society.profiles import load_profiles
 from tests.helpers import context
 
-POSTS = [post for profile in load_profiles()[0] for post in profile.posts if 8 <= len(post.split()) <= 60]
+POSTS = [
+    post for profile in load_profiles()[0] for post in profile.posts if 8 <= len(post.split()) <= 60
+]
 ASKS = (
     "What should I do first?",
     "How do I tell the others?",
@@ -34,7 +38,12 @@ WORDS = [word for post in POSTS for word in post.split()]
 @pytest.fixture(scope="module", autouse=True)
 def _report() -> Iterator[None]:
     yield
-    print("\n" + "\n".join(f"{rule:<28} precision {p:.3f}  recall {r:.3f}  of {n}" for rule, p, r, n in TABLE))
+    print(
+        "\n"
+        + "\n".join(
+            f"{rule:<28} precision {p:.3f}  recall {r:.3f}  of {n}" for rule, p, r, n in TABLE
+        )
+    )
 
 
 TABLE: list[tuple[str, float, float, int]] = []
@@ -46,12 +55,18 @@ def clean(count: int, seed: int) -> list[Row]:
     for number, post in enumerate(draw.sample(POSTS, count)):
         prompt = f"{post} {draw.choice(ASKS)}"
         rows.append(
-            {"id": f"clean-{number}", "prompt": prompt, "completion": f"{draw.choice(POSTS)} So begin with that."}
+            {
+                "id": f"clean-{number}",
+                "prompt": prompt,
+                "completion": f"{draw.choice(POSTS)} So begin with that.",
+            }
         )
     return rows
 
 
-async def found(steps: list[Step], rows: list[Row], rule: str, planted: set[str]) -> tuple[float, float]:
+async def found(
+    steps: list[Step], rows: list[Row], rule: str, planted: set[str]
+) -> tuple[float, float]:
     """Precision and recall of `rule` for the ids that were planted for it."""
     random.Random(5).shuffle(rows)
     result = await create_filter(steps).compile().ainvoke({"rows": rows})
@@ -66,8 +81,16 @@ async def found(steps: list[Step], rows: list[Row], rule: str, planted: set[str]
     ("rule", "spoil"),
     [
         ("answer too short", lambda row: row | {"completion": ""}),
-        ("answer breaks off", lambda row: row | {"completion": row["completion"].rsplit(" ", 3)[0] + " and then the"}),
-        ("no request", lambda row: row | {"prompt": "We had rain on the day of the market and sold little of it."}),
+        (
+            "answer breaks off",
+            lambda row: row | {"completion": row["completion"].rsplit(" ", 3)[0] + " and then the"},
+        ),
+        (
+            "no request",
+            lambda row: (
+                row | {"prompt": "We had rain on the day of the market and sold little of it."}
+            ),
+        ),
         ("template residue", lambda row: row | {"completion": row["completion"] + " <|im_end|>"}),
     ],
 )
@@ -80,7 +103,9 @@ async def test_form(rule: str, spoil: Callable[[Row], Row]) -> None:
 
 
 def edited(text: str, draw: random.Random) -> str:
-    """One word in ten swapped, doubled, dropped, misspelt or replaced; or case, marks and spaces changed."""
+    """One word in ten swapped, doubled, dropped, misspelt or replaced; or case, marks and spaces
+    changed.
+    """
     words = text.split()
     for _ in range(max(1, len(words) // 10)):
         at = draw.randrange(len(words) - 1)
@@ -103,13 +128,20 @@ def edited(text: str, draw: random.Random) -> str:
 @pytest.mark.parametrize("seed", [11, 12, 13])
 async def test_duplicates(seed: int) -> None:
     draw, rows = random.Random(seed), clean(400, seed)
-    again = [row | {"id": f"again-{n}", "prompt": f"  {row['prompt'].upper()} "} for n, row in enumerate(rows[:80])]
+    again = [
+        row | {"id": f"again-{n}", "prompt": f"  {row['prompt'].upper()} "}
+        for n, row in enumerate(rows[:80])
+    ]
     near = [
         row | {"id": f"near-{n}", "prompt": edited(row["prompt"], draw) + " Thanks."}
         for n, row in enumerate(rows[100:300])
     ]
     # What comes first stays, so originals come first.
-    result = await create_filter([ExactDuplicates(), NearDuplicates()]).compile().ainvoke({"rows": rows + again + near})
+    result = (
+        await create_filter([ExactDuplicates(), NearDuplicates()])
+        .compile()
+        .ainvoke({"rows": rows + again + near})
+    )
     for rule, planted in (("exact duplicate", again), ("near duplicate", near)):
         named = {r["id"] for r in result["rejections"] if r["rule"] == rule}
         ids = {row["id"] for row in planted}
@@ -130,7 +162,9 @@ async def test_contamination_finds_every_verbatim_8_gram() -> None:
         inside = " ".join(words[at : at + 8])
         asked = row["prompt"].split()
         cut = draw.randrange(len(asked))
-        prompt = " ".join([*asked[:cut], draw.choice([inside, inside.upper(), f"“{inside}”,"]), *asked[cut:]])
+        prompt = " ".join(
+            [*asked[:cut], draw.choice([inside, inside.upper(), f"“{inside}”,"]), *asked[cut:]]
+        )
         planted.append(row | {"id": f"leak-{number}", "prompt": prompt})
     precision, recall = await found(
         [Contamination.of(benchmark)], rows + planted, "contamination", {r["id"] for r in planted}
@@ -156,7 +190,14 @@ def pairs(count: int, seed: int) -> list[Row]:
     rows = []
     for row in clean(count, seed):
         good, bad = draw.sample(POSTS, 2)
-        rows.append({"id": row["id"], "prompt": row["prompt"], "chosen": f"GOOD {good}", "rejected": f"BAD {bad}"})
+        rows.append(
+            {
+                "id": row["id"],
+                "prompt": row["prompt"],
+                "chosen": f"GOOD {good}",
+                "rejected": f"BAD {bad}",
+            }
+        )
     return rows
 
 
@@ -188,11 +229,18 @@ async def test_pairs_that_were_flipped_and_a_judge_that_follows_the_order() -> N
     rows = pairs(200, 7)
     flipped = {row["id"] for row in rows[:40]}
     rows = [
-        row | {"chosen": row["rejected"], "rejected": row["chosen"]} if row["id"] in flipped else row for row in rows
+        row | {"chosen": row["rejected"], "rejected": row["chosen"]}
+        if row["id"] in flipped
+        else row
+        for row in rows
     ]
-    assert await found([Compare(judged(False)), Preferred()], rows, "judge prefers rejected", flipped) == (1.0, 1.0)
+    assert await found(
+        [Compare(judged(False)), Preferred()], rows, "judge prefers rejected", flipped
+    ) == (1.0, 1.0)
     everybody = {row["id"] for row in rows}
-    assert await found([Compare(judged(True)), Preferred()], rows, "judge follows the order", everybody) == (1.0, 1.0)
+    assert await found(
+        [Compare(judged(True)), Preferred()], rows, "judge follows the order", everybody
+    ) == (1.0, 1.0)
     result = await create_filter([Compare(judged(True))]).compile().ainvoke({"rows": rows})
     assert audit(result["rows"])["swap_agreement"] == 0.0
 
@@ -208,7 +256,9 @@ async def test_pairs_biased_by_length_and_pairs_of_one_text() -> None:
         elif row["id"] in alike:
             row["rejected"] = row["chosen"].replace("GOOD", "Good")
     assert await found([PairShape()], list(rows), "near-identical pair", alike) == (1.0, 1.0)
-    precision, recall = await found([PairShape(max_length_ratio=3.5)], list(rows), "chosen much longer", long)
+    precision, recall = await found(
+        [PairShape(max_length_ratio=3.5)], list(rows), "chosen much longer", long
+    )
     assert recall == 1.0
     assert precision >= 0.9
     assert audit(rows[:50])["length_bias"] > 0.8

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.rewards import group_of
-from matrix_graph.filtering.signal import (
+from matrix_graph.filtering.steps.rewards import group_of
+from matrix_graph.filtering.steps.signal import (
     Consistent,
     Learnability,
     MinReward,
@@ -26,7 +26,12 @@ from matrix_graph.schema import Row
 def row(name: str, rewards: list[float], worst_length: int = 10, **more: Any) -> Row:
     worst = rewards.index(min(rewards))
     responses = ["y" * (worst_length if n == worst else 5) for n in range(len(rewards))]
-    return {"id": name, "responses": responses, "rewards": rewards, "group": group_of(rewards)} | more
+    return {
+        "id": name,
+        "responses": responses,
+        "rewards": rewards,
+        "group": group_of(rewards),
+    } | more
 
 
 #                      m1    m3   m2
@@ -46,18 +51,27 @@ def test_rip_against_the_table() -> None:
         "d": ("rip: length of worst", 20.0, 25.0),
     }
     only_gap = Rip(min_reward=-99, min_length=0)
-    assert {d.id: (d.rule, d.value, d.threshold) for d in only_gap(TABLE, [])} == {"a": ("rip: reward gap", 8.0, 2.0)}
+    assert {d.id: (d.rule, d.value, d.threshold) for d in only_gap(TABLE, [])} == {
+        "a": ("rip: reward gap", 8.0, 2.0)
+    }
 
 
 def test_the_direction_of_the_gap_is_a_parameter() -> None:
     large = Rip(min_reward=-99, min_length=0, gap="large")
     assert {d.id: (d.value, d.threshold) for d in large(TABLE, [])} == {"c": (0.5, 2.0)}
     assert Rip(min_reward=-99, min_length=0, gap="any")(TABLE, []) == []
-    assert {d.id for d in Rip(min_reward=-99, min_length=0, reward_gap=1.0)(TABLE, [])} == {"a", "b", "d"}
+    assert {d.id for d in Rip(min_reward=-99, min_length=0, reward_gap=1.0)(TABLE, [])} == {
+        "a",
+        "b",
+        "d",
+    }
 
 
 def test_min_reward_by_quantile_and_absolutely() -> None:
-    assert [(d.id, d.value, d.threshold) for d in MinReward()(TABLE, [])] == [("a", 1.0, 4.5), ("b", 4.0, 4.5)]
+    assert [(d.id, d.value, d.threshold) for d in MinReward()(TABLE, [])] == [
+        ("a", 1.0, 4.5),
+        ("b", 4.0, 4.5),
+    ]
     assert [d.id for d in MinReward(at_least=5)(TABLE, [])] == ["a", "b"]
     with pytest.raises(InputError, match="between 0 and 1"):
         MinReward(quantile=50)(TABLE, [])
@@ -68,23 +82,52 @@ RATES = [row(f"p{k}", [1.0] * k + [0.0] * (10 - k)) for k in range(11)]
 
 def test_pass_rates_against_the_table() -> None:
     assert [d.id for d in ZeroAdvantage()(RATES, [])] == ["p0", "p10"]
-    assert [(d.id, d.value) for d in PassRate()(RATES, [])] == [("p0", 0.0), ("p1", 0.1), ("p9", 0.9), ("p10", 1.0)]
+    assert [(d.id, d.value) for d in PassRate()(RATES, [])] == [
+        ("p0", 0.0),
+        ("p1", 0.1),
+        ("p9", 0.9),
+        ("p10", 1.0),
+    ]
     open_band = PassRate(low=0.1, high=0.9, inclusive=False)
     assert [d.id for d in open_band(RATES, [])] == ["p0", "p1", "p9", "p10"]
     # p(1 - p): 0 .09 .16 .21 .24 .25 .24 .21 .16 .09 0, median .16, 90th percentile .24
     assert [d.id for d in Learnability()(RATES, [])] == ["p0", "p1", "p9", "p10"]
-    assert [d.id for d in Learnability(share=0.1)(RATES, [])] == [f"p{k}" for k in (0, 1, 2, 3, 7, 8, 9, 10)]
+    assert [d.id for d in Learnability(share=0.1)(RATES, [])] == [
+        f"p{k}" for k in (0, 1, 2, 3, 7, 8, 9, 10)
+    ]
 
 
 def test_the_group_as_training_sees_it() -> None:
-    assert group_of([1, 1, 0, 0]) == {"n": 4, "mean": 0.5, "variance": 0.25, "advantage_spread": 2.0, "p": 0.5}
-    assert group_of([3, 5]) == {"n": 2, "mean": 4.0, "variance": 1.0, "advantage_spread": 2.0, "p": None}
-    assert group_of([1, 1]) == {"n": 2, "mean": 1.0, "variance": 0.0, "advantage_spread": 0.0, "p": 1.0}
+    assert group_of([1, 1, 0, 0]) == {
+        "n": 4,
+        "mean": 0.5,
+        "variance": 0.25,
+        "advantage_spread": 2.0,
+        "p": 0.5,
+    }
+    assert group_of([3, 5]) == {
+        "n": 2,
+        "mean": 4.0,
+        "variance": 1.0,
+        "advantage_spread": 2.0,
+        "p": None,
+    }
+    assert group_of([1, 1]) == {
+        "n": 2,
+        "mean": 1.0,
+        "variance": 0.0,
+        "advantage_spread": 0.0,
+        "p": 1.0,
+    }
 
 
 def test_the_answer_that_most_give_must_be_the_rows_own() -> None:
     rows = [
-        {"id": "same", "answer": "42", "responses": ["So it is 42.", "The answer is 42", "Perhaps 7 of them remain"]},
+        {
+            "id": "same",
+            "answer": "42",
+            "responses": ["So it is 42.", "The answer is 42", "Perhaps 7 of them remain"],
+        },
         {"id": "other", "answer": "42", "responses": ["That makes 7 in all.", "#### 7", "42"]},
         {"id": "none", "responses": ["7"]},
     ]
@@ -97,7 +140,15 @@ def test_what_was_guessed_goes() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [ZeroAdvantage(), PassRate(), Learnability(), MinReward(at_least=99), Rip(min_reward=99), Consistent()]
+    "rule",
+    [
+        ZeroAdvantage(),
+        PassRate(),
+        Learnability(),
+        MinReward(at_least=99),
+        Rip(min_reward=99),
+        Consistent(),
+    ],
 )
 def test_safety_rows_and_rows_without_rewards_pass(rule: Any) -> None:
     safe = row("safe", [0.0, 0.0], safety=True, answer="no")
@@ -111,13 +162,20 @@ def test_zero_advantage_is_exactly_all_alike(groups: list[list[int]]) -> None:
     assert dropped == {str(n) for n, rewards in enumerate(groups) if len(set(rewards)) == 1}
 
 
-@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=40), st.floats(0, 1))
-def test_rip_keeps_what_holds_all_three_thresholds(pairs: list[tuple[float, float]], quantile: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=40),
+    st.floats(0, 1),
+)
+def test_rip_keeps_what_holds_all_three_thresholds(
+    pairs: list[tuple[float, float]], quantile: float
+) -> None:
     rows = [row(str(n), list(pair), 3 + n) for n, pair in enumerate(pairs)]
     kept = {r["id"] for r in rows} - {d.id for d in Rip(quantile=quantile)(rows, [])}
     least = np.array([min(p) for p in pairs], dtype=float)
     gap = np.array([max(p) - min(p) for p in pairs], dtype=float)
-    length = np.array([len(r["responses"][r["rewards"].index(min(r["rewards"]))]) for r in rows], dtype=float)
+    length = np.array(
+        [len(r["responses"][r["rewards"].index(min(r["rewards"]))]) for r in rows], dtype=float
+    )
     holds = (least >= np.quantile(least, quantile)) & (length >= np.quantile(length, quantile))
     holds &= -gap >= np.quantile(-gap, 1 - quantile)
     assert kept == {str(n) for n in np.flatnonzero(holds)}

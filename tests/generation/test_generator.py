@@ -15,14 +15,17 @@ from matrix_graph.testing import FakeChat, FakeEmbeddings
 from tests.helpers import context, scenario
 
 SCENARIOS = [
-    scenario(n, ["ana", "bo"], text) for n, text in enumerate(["a storm at sea", "bread and ovens", "a ledger"])
+    scenario(n, ["ana", "bo"], text)
+    for n, text in enumerate(["a storm at sea", "bread and ovens", "a ledger"])
 ]
 
 
 async def test_a_users_own_scenarios_become_rows_with_provenance() -> None:
     graph = create_generator().compile()
     wanted = [{"kind": "sft", "count": 4}, {"kind": "dpo", "count": 2}]
-    result = await graph.ainvoke({"requirements": wanted, "scenarios": SCENARIOS}, context=context())
+    result = await graph.ainvoke(
+        {"requirements": wanted, "scenarios": SCENARIOS}, context=context()
+    )
     assert [r["kind"] for r in result["rows"]] == ["sft"] * 4 + ["dpo"] * 2
     assert result["taken"] == {"sft": 4, "dpo": 2}
     for row in result["rows"]:
@@ -31,14 +34,22 @@ async def test_a_users_own_scenarios_become_rows_with_provenance() -> None:
         assert len(origin["calls"]) == (2 if row["kind"] == "sft" else 3)
     sft, dpo = result["rows"][0], result["rows"][-1]
     assert [m["role"] for m in sft["messages"]] == ["user", "assistant"]
-    assert [m["role"] for m in dpo["prompt"] + dpo["chosen"] + dpo["rejected"]] == ["user", "assistant", "assistant"]
+    assert [m["role"] for m in dpo["prompt"] + dpo["chosen"] + dpo["rejected"]] == [
+        "user",
+        "assistant",
+        "assistant",
+    ]
     assert dpo["chosen"] != dpo["rejected"]
 
 
 async def test_a_later_batch_takes_other_sources_until_none_is_left() -> None:
     graph, taken, seen = create_generator().compile(), dict[str, int](), list[str]()
     for _ in range(10):
-        given: Any = {"requirements": [{"kind": "sft", "count": 7}], "scenarios": SCENARIOS, "taken": taken}
+        given: Any = {
+            "requirements": [{"kind": "sft", "count": 7}],
+            "scenarios": SCENARIOS,
+            "taken": taken,
+        }
         result = await graph.ainvoke(given, context=context())
         taken = result["taken"]
         seen += [row["id"] for row in result["rows"]]
@@ -48,11 +59,15 @@ async def test_a_later_batch_takes_other_sources_until_none_is_left() -> None:
 async def test_even_sampling_asks_everybody_before_anybody_twice() -> None:
     sources = await ordered_sources(SCENARIOS, None, Embedder(FakeEmbeddings()), seed=1)
     assert {s.agent for s in sources[:2]} == {"ana", "bo"}
-    assert {(s.scenario["id"], s.agent) for s in sources[:6]} == {(s["id"], a) for s in SCENARIOS for a in s["agents"]}
+    assert {(s.scenario["id"], s.agent) for s in sources[:6]} == {
+        (s["id"], a) for s in SCENARIOS for a in s["agents"]
+    }
 
 
 async def test_a_domain_comes_first() -> None:
-    sources = await ordered_sources(SCENARIOS, "ovens and bread", Embedder(FakeEmbeddings()), seed=0)
+    sources = await ordered_sources(
+        SCENARIOS, "ovens and bread", Embedder(FakeEmbeddings()), seed=0
+    )
     assert sources[0].scenario["id"] == "s1"
 
 
@@ -107,12 +122,16 @@ async def test_what_comes_first_does_not_depend_on_how_many_are_needed() -> None
     every = await ordered_sources(scenarios, "ovens", Embedder(FakeEmbeddings()), seed=0)
     assert len(every) == len(set(map(str, every))) == 80 * PASSES
     for need in (1, 7, 80, 81, 200):
-        some = await ordered_sources(scenarios, "ovens", Embedder(FakeEmbeddings()), seed=0, need=need)
+        some = await ordered_sources(
+            scenarios, "ovens", Embedder(FakeEmbeddings()), seed=0, need=need
+        )
         assert len(some) >= need
         assert some[:need] == every[:need]
 
 
 async def test_relevant_sources_are_spread_over_people_and_scenarios() -> None:
-    first = await ordered_sources(_many(20, 4), "ovens", Embedder(FakeEmbeddings()), seed=0, need=20)
+    first = await ordered_sources(
+        _many(20, 4), "ovens", Embedder(FakeEmbeddings()), seed=0, need=20
+    )
     assert len({source.agent for source in first[:20]}) >= 15
     assert len({source.scenario["id"] for source in first[:20]}) >= 10

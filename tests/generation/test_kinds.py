@@ -34,7 +34,10 @@ async def test_every_kind_gives_rows_that_the_filter_keeps(kind: str) -> None:
 async def test_reason_keeps_thinking_and_answer_apart_and_holds_its_bounds() -> None:
     rows, _ = await _rows({"kind": "reason"})
     for row in rows:
-        assert row["messages"][-1]["content"] == f"<think>\n{row['thinking']}\n</think>\n\n{row['answer']}"
+        assert (
+            row["messages"][-1]["content"]
+            == f"<think>\n{row['thinking']}\n</think>\n\n{row['answer']}"
+        )
         assert "think>" not in row["answer"]
     rows, failures = await _rows({"kind": "reason", "thinking": [500, 900]})
     assert rows == []
@@ -99,7 +102,10 @@ async def test_one_call_can_make_a_whole_row() -> None:
 async def test_a_system_prompt_stands_first_in_the_row() -> None:
     for kind in ("sft", "mt"):
         rows, _ = await _rows({"kind": kind, "system": "You are a harbour pilot."})
-        assert all(row["messages"][0] == {"role": "system", "content": "You are a harbour pilot."} for row in rows)
+        assert all(
+            row["messages"][0] == {"role": "system", "content": "You are a harbour pilot."}
+            for row in rows
+        )
     rows, _ = await _rows({"kind": "dpo", "system": "You are a harbour pilot."})
     assert all(row["prompt"][0]["role"] == "system" for row in rows)
 
@@ -113,7 +119,9 @@ async def test_mixes_domain_and_language_reach_the_prompt() -> None:
             return super()._generate(messages, *args, **kwargs)
 
     wanted = {"kind": "sft", "categories": {"riddles": 1}, "domain": "eels", "language": "Croatian"}
-    rows, _ = await _rows(wanted | {"styles": ["Ask in rhyme."], "complexity": {"complex": 1}}, model=Noting())
+    rows, _ = await _rows(
+        wanted | {"styles": ["Ask in rhyme."], "complexity": {"complex": 1}}, model=Noting()
+    )
     assert all(row["category"] == "riddles" for row in rows)
     instructions = [text for text in seen if "riddles" in text]
     assert len(instructions) == 6
@@ -133,7 +141,10 @@ async def test_a_mix_is_drawn_by_its_weights_and_the_same_each_time() -> None:
 
 def test_requirements_come_from_a_file(tmp_path: Any) -> None:
     path = tmp_path / "wanted.yaml"
-    path.write_text("- {kind: sft, domain: pharmacy, count: 3}\n- {kind: sft, name: night, system: You work nights.}\n")
+    path.write_text(
+        "- {kind: sft, domain: pharmacy, count: 3}\n- {kind: sft, name: night, system: You work "
+        "nights.}\n"
+    )
     first, second = load_requirements(path, 9)
     assert (first.id, first.count, second.id, second.count) == ("sft", 3, "night", 9)
 

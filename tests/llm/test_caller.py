@@ -30,7 +30,9 @@ def _at(server: FakeServer, **options: Any) -> Context:
 
 
 async def _many(res: Resources, n: int) -> list[Any]:
-    asks = (res.model.text(f"s/{i}", [{"role": "user", "content": f"question {i}?"}]) for i in range(n))
+    asks = (
+        res.model.text(f"s/{i}", [{"role": "user", "content": f"question {i}?"}]) for i in range(n)
+    )
     return await asyncio.gather(*asks, return_exceptions=True)
 
 
@@ -50,7 +52,10 @@ async def test_a_slot_is_asked_once_and_two_slots_twice(server: FakeServer) -> N
 async def test_a_malformed_answer_is_asked_for_again_with_the_reason(server: FakeServer) -> None:
     ctx = _at(server)
     res = await opened(ctx)
-    server.replies = {"could not be used": '{"reason": "fits", "numbers": [1]}', "Where": '{"reason": 3}'}
+    server.replies = {
+        "could not be used": '{"reason": "fits", "numbers": [1]}',
+        "Where": '{"reason": 3}',
+    }
     answer = await res.model.parsed("a", ASK, Choice)
     assert answer.value == Choice(reason="fits", numbers=[1])
     assert answer.call == "a#2"
@@ -93,7 +98,9 @@ async def test_a_check_can_refuse_a_text(server: FakeServer) -> None:
 
 
 async def test_passing_faults_lose_no_call(server: FakeServer) -> None:
-    server.faults = Faults(error=0.03, throttle=0.03, retry_after=0.05)  # four in a row: once in 80,000 calls
+    server.faults = Faults(
+        error=0.03, throttle=0.03, retry_after=0.05
+    )  # four in a row: once in 80,000 calls
     ctx = _at(server)
     answers = await _many(await opened(ctx), 120)
     assert all(not isinstance(a, Exception) for a in answers)
@@ -124,7 +131,9 @@ async def test_retry_after_is_honoured(server: FakeServer) -> None:
 
 
 @pytest.mark.parametrize(("cap", "slots"), [(1, 1), (7, 4), (20, 16)])
-async def test_the_call_cap_is_exact_even_with_faults(server: FakeServer, cap: int, slots: int) -> None:
+async def test_the_call_cap_is_exact_even_with_faults(
+    server: FakeServer, cap: int, slots: int
+) -> None:
     server.faults = Faults(error=0.2)
     ctx = _at(server, max_calls=cap, concurrency=slots)
     answers = await _many(await opened(ctx), 60)
@@ -133,7 +142,9 @@ async def test_the_call_cap_is_exact_even_with_faults(server: FakeServer, cap: i
     await close(ctx)
 
 
-async def test_the_cost_cap_overshoots_by_no_more_than_what_is_in_flight(server: FakeServer) -> None:
+async def test_the_cost_cap_overshoots_by_no_more_than_what_is_in_flight(
+    server: FakeServer,
+) -> None:
     ctx = _at(server, max_cost=0.001, price=(0.0, 10.0), concurrency=4)
     res = await opened(ctx)
     answers = await _many(res, 200)
@@ -148,7 +159,9 @@ async def test_a_cost_cap_without_a_price_is_refused(server: FakeServer) -> None
         await opened(_at(server, max_cost=1.0))
 
 
-async def test_a_wrong_key_is_bad_input(server: FakeServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_key_is_bad_input(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
     server.key = "sk-right"
     ctx = _at(server)
@@ -172,7 +185,9 @@ async def test_any_chat_model_can_be_asked_for_a_shape() -> None:
     await close(ctx)
 
 
-async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(server: FakeServer) -> None:
+async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(
+    server: FakeServer,
+) -> None:
     server.faults = Faults(latency=0.01)
     ctx = _at(server, concurrency=8)
     res = await opened(ctx)
@@ -183,7 +198,9 @@ async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(se
     kinds = {type(a).__name__ for a in await waiting}
     assert kinds == {"Answer", "ProviderDown"}, "an outage is no failure of those who wait"
     server.faults = Faults()
-    assert {type(a).__name__ for a in await _many(res, 100)} == {"Answer"}, "the same context goes on"
+    assert {type(a).__name__ for a in await _many(res, 100)} == {"Answer"}, (
+        "the same context goes on"
+    )
     await close(ctx)
 
 
@@ -202,11 +219,15 @@ async def test_a_request_that_always_fails_is_no_outage(server: FakeServer) -> N
             break
     assert isinstance(failed, CallFailed), "one in twenty fails, and the provider is not down"
     assert (await res.model.text("after", ASK)).value
-    assert sum(entry.requests for entry in res.journal.entries()) == server.requests.total(), "the probe counts"
+    assert sum(entry.requests for entry in res.journal.entries()) == server.requests.total(), (
+        "the probe counts"
+    )
     await close(ctx)
 
 
-async def test_a_cancelled_call_still_reaches_the_journal(server: FakeServer, tmp_path: Path) -> None:
+async def test_a_cancelled_call_still_reaches_the_journal(
+    server: FakeServer, tmp_path: Path
+) -> None:
     server.faults = Faults(latency=0.3)
     ctx = _at(server, journal=tmp_path / "j.sqlite")
     res = await opened(ctx)
@@ -241,7 +262,9 @@ async def test_the_journal_says_what_a_call_took(server: FakeServer, tmp_path: P
     await close(ctx)
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings(
+    "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 def test_one_context_serves_several_event_loops(server: FakeServer) -> None:
     ctx = _at(server, embeddings="openai:fake")
 

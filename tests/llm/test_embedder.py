@@ -68,7 +68,9 @@ async def test_a_recorded_text_needs_no_model_and_gives_the_same_vector(tmp_path
 
 async def test_a_failure_reaches_all_who_asked_and_the_next_may_try_again() -> None:
     embedder = Embedder(Gone())
-    results = await asyncio.gather(*(embedder.embed([f"t{n}"]) for n in range(5)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(embedder.embed([f"t{n}"]) for n in range(5)), return_exceptions=True
+    )
     assert {type(result) for result in results} == {ProviderDown}
     embedder.model = FakeEmbeddings()
     assert (await embedder.embed(["t1"])).shape == (1, 64)
@@ -76,7 +78,10 @@ async def test_a_failure_reaches_all_who_asked_and_the_next_may_try_again() -> N
 
 async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
     embedder = Embedder(Slow())
-    first, second = asyncio.create_task(embedder.embed(["x"])), asyncio.create_task(embedder.embed(["x"]))
+    first, second = (
+        asyncio.create_task(embedder.embed(["x"])),
+        asyncio.create_task(embedder.embed(["x"])),
+    )
     await asyncio.sleep(0.005)
     first.cancel()
     assert (await second).shape == (1, 64)

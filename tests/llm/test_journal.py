@@ -66,7 +66,9 @@ async def test_a_cancelled_caller_does_not_stop_the_writer(tmp_path: Path) -> No
 @pytest.mark.parametrize("after", [40, 200, 900])
 def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int) -> None:
     path = tmp_path / "j.sqlite"
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout
     acknowledged = {int(process.stdout.readline()) for _ in range(after)}
     os.kill(process.pid, signal.SIGKILL)

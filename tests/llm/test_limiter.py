@@ -17,10 +17,14 @@ async def _work(limiter: Limiter, seen: list[int], delay: float) -> None:
 
 @given(concurrency=st.integers(1, 9), jobs=st.integers(1, 40), cancel=st.sets(st.integers(0, 39)))
 @settings(max_examples=40, deadline=None)
-def test_never_wider_than_allowed_and_always_drained(concurrency: int, jobs: int, cancel: set[int]) -> None:
+def test_never_wider_than_allowed_and_always_drained(
+    concurrency: int, jobs: int, cancel: set[int]
+) -> None:
     async def main() -> None:
         limiter, seen = Limiter(concurrency), list[int]()
-        tasks = [asyncio.create_task(_work(limiter, seen, random.random() / 1000)) for _ in range(jobs)]
+        tasks = [
+            asyncio.create_task(_work(limiter, seen, random.random() / 1000)) for _ in range(jobs)
+        ]
         await asyncio.sleep(0)
         for n in cancel:
             if n < jobs:

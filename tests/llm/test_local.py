@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydantic import BaseModel, Field
 
-from matrix_graph.config import RunConfig
 from matrix_graph.context import Context, close, opened
 from matrix_graph.errors import InputError
 from matrix_graph.llm import local
-from matrix_graph.runner import arun
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.runner import arun
 
 SMALL = Path(__file__).parents[2] / "prompts" / "small"
 pytestmark = pytest.mark.local
@@ -26,11 +26,15 @@ class Choice(BaseModel):
 
 async def test_texts_alike_are_near() -> None:
     model = local.MiniLM()
-    vectors = np.array(model.embed_documents(["a loaf of bread", "the baker's oven", "quantum field theory"] * 7))
+    vectors = np.array(
+        model.embed_documents(["a loaf of bread", "the baker's oven", "quantum field theory"] * 7)
+    )
     assert vectors.shape == (21, 384)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
-    assert np.allclose(vectors[0], model.embed_query("a loaf of bread"), atol=0.02), "a batch does not change a vector"
+    assert np.allclose(vectors[0], model.embed_query("a loaf of bread"), atol=0.02), (
+        "a batch does not change a vector"
+    )
 
 
 async def test_it_speaks_and_keeps_to_a_schema() -> None:
@@ -53,7 +57,9 @@ async def test_the_same_server_behind_a_base_url(tmp_path: Path) -> None:
 
 
 async def test_it_writes_what_it_could_not_form_alone(tmp_path: Path) -> None:
-    config = RunConfig(agents=4, group_size=2, scenarios=3, rows=1, kind=("reason", "code"), out=tmp_path / "run")
+    config = RunConfig(
+        agents=4, group_size=2, scenarios=3, rows=1, kind=("reason", "code"), out=tmp_path / "run"
+    )
     result = await arun(config)
     assert result.complete, result.summary["counts"]
     assert result.rows("reason")[0]["thinking"]

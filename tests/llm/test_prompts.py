@@ -40,17 +40,21 @@ def test_a_value_is_never_read_as_a_template(text: str) -> None:
 def test_the_part_that_all_steps_of_an_agent_share_comes_first() -> None:
     same = dict.fromkeys(VARIABLES["agent"], "x")
     one = PROMPTS.render("agent", "act_goal", **same, memories="m1", plan_step="p1")
-    two = PROMPTS.render("agent", "act_reaction", **same, memories="m2", plan_step="p2", observations="o")
+    two = PROMPTS.render(
+        "agent", "act_reaction", **same, memories="m2", plan_step="p2", observations="o"
+    )
     assert one[0] == two[0]
     assert one[1] != two[1]
 
 
 def test_a_folder_overrides_by_name(tmp_path: Path) -> None:
     (tmp_path / "respond.md").write_text("# system\nBe brief. It costs $$5.")
-    assert Prompts(tmp_path).render("respond") == [{"role": "system", "content": "Be brief. It costs $5."}]
-    assert Prompts(tmp_path).render("persona", name="a", description="b", posts="c") == PROMPTS.render(
+    assert Prompts(tmp_path).render("respond") == [
+        {"role": "system", "content": "Be brief. It costs $5."}
+    ]
+    assert Prompts(tmp_path).render(
         "persona", name="a", description="b", posts="c"
-    )
+    ) == PROMPTS.render("persona", name="a", description="b", posts="c")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +66,9 @@ def test_a_folder_overrides_by_name(tmp_path: Path) -> None:
         ("answer", "# user\nHello", "No prompt is called answer"),
     ],
 )
-def test_a_prompt_that_cannot_work_is_refused_at_load(tmp_path: Path, name: str, text: str, told: str) -> None:
+def test_a_prompt_that_cannot_work_is_refused_at_load(
+    tmp_path: Path, name: str, text: str, told: str
+) -> None:
     (tmp_path / f"{name}.md").write_text(text)
     with pytest.raises(InputError, match=told):
         Prompts(tmp_path)

@@ -70,9 +70,13 @@ def _brute_force(given: list[Memory], query: Query, now: int, k: int, w: Weights
     return sorted(scores, reverse=True)[:k]
 
 
-@given(batches=st.lists(memories, max_size=3), text=texts, now=st.integers(-1, 10), k=st.integers(1, 8))
+@given(
+    batches=st.lists(memories, max_size=3), text=texts, now=st.integers(-1, 10), k=st.integers(1, 8)
+)
 @settings(max_examples=1000, deadline=None)
-def test_recall_is_exactly_brute_force(batches: list[list[Memory]], text: str, now: int, k: int) -> None:
+def test_recall_is_exactly_brute_force(
+    batches: list[list[Memory]], text: str, now: int, k: int
+) -> None:
     async def main() -> None:
         memory = EpisodicMemory(InMemoryStore(), Embedder(FakeEmbeddings()))
         for batch in batches:
@@ -86,7 +90,9 @@ def test_recall_is_exactly_brute_force(batches: list[list[Memory]], text: str, n
             w = Weights()
             for r in recalled:
                 assert r.memory.step <= now
-                total = w.relevance * r.relevance + w.recency * r.recency + w.importance * r.importance
+                total = (
+                    w.relevance * r.relevance + w.recency * r.recency + w.importance * r.importance
+                )
                 assert abs(r.score - total) < 1e-6
 
     asyncio.run(main())
@@ -136,7 +142,9 @@ async def test_nearest_ranks_owners_by_their_best_memory() -> None:
     assert set(await memory.nearest(WORDS, ferry, k=2, now=9)) == {"ferry", "net"}
     assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) == ["net"]
     await memory.remember([Memory("net", 5, 0, "oven", "scenario", 0.1)])
-    assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) != ["net"], "what changed is seen"
+    assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) != ["net"], (
+        "what changed is seen"
+    )
 
 
 async def test_nobody_is_the_nearest_of_all() -> None:
@@ -147,12 +155,16 @@ async def test_nobody_is_the_nearest_of_all() -> None:
     vectors = {o: common + rng.normal(size=32) for o in owners}
     vectors["o0"] = common
     unit = np.stack([v / np.linalg.norm(v) for v in vectors.values()]).astype(np.float32)
-    memory = EpisodicMemory(InMemoryStore(), Embedder(Given(dict(zip(owners, unit.tolist(), strict=True)))))
+    memory = EpisodicMemory(
+        InMemoryStore(), Embedder(Given(dict(zip(owners, unit.tolist(), strict=True))))
+    )
     await memory.remember([Memory(o, 0, 0, o, "group", 1.0) for o in owners])
     near = [
         n
         for o in owners
-        for n in await memory.nearest(owners, [Memory(o, 0, 0, o, "group", 1.0)], besides=o, k=5, now=0)
+        for n in await memory.nearest(
+            owners, [Memory(o, 0, 0, o, "group", 1.0)], besides=o, k=5, now=0
+        )
     ]
     assert max(Counter(near).values()) <= 20
 
@@ -208,16 +220,22 @@ async def test_other_embeddings_are_refused() -> None:
         pass
 
     store = InMemoryStore()
-    await EpisodicMemory(store, Embedder(FakeEmbeddings())).remember([Memory("a", 0, 0, "x", "action", 0.5)])
+    await EpisodicMemory(store, Embedder(FakeEmbeddings())).remember(
+        [Memory("a", 0, 0, "x", "action", 0.5)]
+    )
     with pytest.raises(InputError, match="made with"):
-        await EpisodicMemory(store, Embedder(Other())).remember([Memory("a", 1, 0, "y", "action", 0.5)])
+        await EpisodicMemory(store, Embedder(Other())).remember(
+            [Memory("a", 1, 0, "y", "action", 0.5)]
+        )
 
 
 async def test_given_vectors_need_no_embedding() -> None:
     embeddings = FakeEmbeddings()
     memory = EpisodicMemory(InMemoryStore(), Embedder(embeddings))
     vectors = np.eye(3, 8, dtype=np.float32)
-    await memory.remember([Memory("a", 0, n, f"t{n}", "action", 0.5) for n in range(3)], vectors=vectors)
+    await memory.remember(
+        [Memory("a", 0, n, f"t{n}", "action", 0.5) for n in range(3)], vectors=vectors
+    )
     (found,) = await memory.recall([Query("a", "")], k=1, now=0, vectors=vectors[1:2])
     assert found[0].memory.text == "t1"
     assert not embeddings.texts
@@ -229,7 +247,9 @@ async def test_long_lanes_are_read_whole(tmp_path: Path, seed: int) -> None:
     store = ChromaStore(tmp_path)
     memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
     vectors = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
-    await memory.remember([Memory("a", n, 0, f"t{n}", "action", 0.5) for n in range(count)], vectors=vectors)
+    await memory.remember(
+        [Memory("a", n, 0, f"t{n}", "action", 0.5) for n in range(count)], vectors=vectors
+    )
     again = EpisodicMemory(store, Embedder(FakeEmbeddings()))
     assert [m.step for m in await again.all("a")] == list(range(count))
     store.close()
@@ -275,7 +295,9 @@ def test_30_sigkills_lose_no_acknowledged_memory_and_double_none(tmp_path: Path)
             keys = [(m.step, m.number) for m in found]
             assert len(keys) == len(set(keys))
             assert len({m.text for m in found}) == len(found)
-            wanted = {(step, n) for name, step in acknowledged if name == f"agent{i}" for n in range(2)}
+            wanted = {
+                (step, n) for name, step in acknowledged if name == f"agent{i}" for n in range(2)
+            }
             assert wanted <= set(keys)
         store.close()
 

@@ -26,7 +26,11 @@ INDEX: Any = {"dims": DIMENSIONS, "embed": FakeEmbeddings(), "fields": ["text"]}
 @pytest.fixture(params=["chroma", "langgraph"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BaseStore]:
     """Ours, and LangGraph's own as the yardstick: every test here holds for both."""
-    made = ChromaStore(tmp_path, index=INDEX) if request.param == "chroma" else InMemoryStore(index=INDEX)
+    made = (
+        ChromaStore(tmp_path, index=INDEX)
+        if request.param == "chroma"
+        else InMemoryStore(index=INDEX)
+    )
     yield made
     if isinstance(made, ChromaStore):
         made.close()
@@ -117,7 +121,14 @@ def test_an_unknown_operator_is_an_error(store: BaseStore) -> None:
         store.search(("d",), filter={"n": {"$like": 1}})
 
 
-NAMESPACES = [("a", "b", "c"), ("a", "b", "d"), ("a", "x"), ("b", "b", "c"), ("a*", "b"), ("A", "b")]
+NAMESPACES = [
+    ("a", "b", "c"),
+    ("a", "b", "d"),
+    ("a", "x"),
+    ("b", "b", "c"),
+    ("a*", "b"),
+    ("A", "b"),
+]
 
 
 @pytest.mark.parametrize(
@@ -133,26 +144,36 @@ NAMESPACES = [("a", "b", "c"), ("a", "b", "d"), ("a", "x"), ("b", "b", "c"), ("a
         ([], None),
     ],
 )
-def test_namespaces_are_listed_as_langgraph_lists_them(tmp_path: Path, conditions: Any, depth: int | None) -> None:
+def test_namespaces_are_listed_as_langgraph_lists_them(
+    tmp_path: Path, conditions: Any, depth: int | None
+) -> None:
     ours, yardstick = ChromaStore(tmp_path), InMemoryStore()
     for made in (ours, yardstick):
         for number, namespace in enumerate(NAMESPACES):
             made.put(namespace, f"k{number}", {"n": number})
     for limit, offset in ((100, 0), (2, 0), (2, 1)):
-        op = ListNamespacesOp(tuple(MatchCondition(k, p) for k, p in conditions), depth, limit, offset)
+        op = ListNamespacesOp(
+            tuple(MatchCondition(k, p) for k, p in conditions), depth, limit, offset
+        )
         assert ours.batch([op]) == yardstick.batch([op])
     ours.close()
 
 
-labels = st.text(min_size=1, max_size=8).filter(lambda s: "." not in s and s != "langgraph" and s.isprintable())
-hostile = st.sampled_from(["a*", "q\"uo'te", "trail\n", "Case", "case", "ünï", "日本", "%_", "[]", "\\", " "])
+labels = st.text(min_size=1, max_size=8).filter(
+    lambda s: "." not in s and s != "langgraph" and s.isprintable()
+)
+hostile = st.sampled_from(
+    ["a*", "q\"uo'te", "trail\n", "Case", "case", "ünï", "日本", "%_", "[]", "\\", " "]
+)
 json_values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**53), 2**53)
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
     max_leaves=6,
 )
 
@@ -168,8 +189,12 @@ json_values = st.recursive(
         max_size=6,
     )
 )
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_json_under_any_name_comes_back_as_it_was(puts: Any, tmp_path_factory: pytest.TempPathFactory) -> None:
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_any_json_under_any_name_comes_back_as_it_was(
+    puts: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     ours = ChromaStore(tmp_path_factory.mktemp("chroma"))
     last = {}
     for namespace, key, value in puts:
@@ -210,7 +235,9 @@ def test_ttl_is_honestly_unsupported(tmp_path: Path) -> None:
 
 def test_a_large_store_still_finds_the_nearest(tmp_path: Path) -> None:
     ours = ChromaStore(tmp_path, index=INDEX)
-    things = [f"{a} {b} {c}" for a in "abcdefghijklmno" for b in "pqrstuvwxyzab" for c in "cdefghijklmn"]
+    things = [
+        f"{a} {b} {c}" for a in "abcdefghijklmno" for b in "pqrstuvwxyzab" for c in "cdefghijklmn"
+    ]
     ours.batch(
         [
             PutOp(("many", t[0]), t, {"text": f"word{t[0]} word{t[2]} word{t[4]} {t}", "n": n})
@@ -286,7 +313,10 @@ def test_a_second_process_is_told(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert "is open in another process" in done.stderr
     ours.close()
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def test_a_client_of_the_users_own(tmp_path: Path) -> None:
@@ -324,13 +354,20 @@ async def test_langmems_tools_work_on_it(tmp_path: Path) -> None:
 
     ours = ChromaStore(tmp_path, index={"dims": DIMENSIONS, "embed": FakeEmbeddings()})
     tools = [create_manage_memory_tool(("memories",)), create_search_memory_tool(("memories",))]
-    graph = StateGraph(MessagesState).add_node("tools", ToolNode(tools)).add_edge(START, "tools").compile(store=ours)
+    graph = (
+        StateGraph(MessagesState)
+        .add_node("tools", ToolNode(tools))
+        .add_edge(START, "tools")
+        .compile(store=ours)
+    )
 
     async def call(name: str, **arguments: Any) -> str:
         ask = AIMessage("", tool_calls=[{"name": name, "args": arguments, "id": "1"}])
         return str((await graph.ainvoke({"messages": [ask]}))["messages"][-1].content)
 
-    assert "created" in await call("manage_memory", content="The ferry leaves at noon", action="create")
+    assert "created" in await call(
+        "manage_memory", content="The ferry leaves at noon", action="create"
+    )
     await call("manage_memory", content="Ovens need a permit", action="create")
     found = json.loads(await call("search_memory", query="When does the ferry leave?", limit=1))
     assert found[0]["value"]["content"] == "The ferry leaves at noon"

@@ -11,9 +11,9 @@ pytest.importorskip("trl", reason="make test-slow installs the trainers and a CP
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from matrix_graph.config import RunConfig
 from matrix_graph.generation.requirements import KINDS
-from matrix_graph.runner import run
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.runner import run
 from matrix_graph.testing import FakeServer
 
 TEMPLATE = (
@@ -26,8 +26,16 @@ TEMPLATE = (
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     with FakeServer() as server:
-        small = {"agents": 8, "scenarios": 4, "rows": 8, "model": "openai:fake", "embeddings": "openai:fake"}
-        assert run(RunConfig.model_validate(small | {"kind": KINDS, "base_url": server.url, "out": out})).complete
+        small = {
+            "agents": 8,
+            "scenarios": 4,
+            "rows": 8,
+            "model": "openai:fake",
+            "embeddings": "openai:fake",
+        }
+        assert run(
+            RunConfig.model_validate(small | {"kind": KINDS, "base_url": server.url, "out": out})
+        ).complete
     return out
 
 

@@ -22,7 +22,9 @@ CHATS = ["sft", "reason", "code", "safe", "mt"]
 
 @pytest.fixture
 def _as_installed_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LLaMA-Factory beside TRL's transformers, and without torchaudio, of which no build goes with this PyTorch."""
+    """LLaMA-Factory beside TRL's transformers, and without torchaudio, of which no build goes with
+    this PyTorch.
+    """
     monkeypatch.setenv("DISABLE_VERSION_CHECK", "1")
     stub = ModuleType("torchaudio")
     stub.__spec__ = ModuleSpec("torchaudio", None)
@@ -44,7 +46,9 @@ def test_llama_factory(folder: Path, tmp_path: Path, kind: str) -> None:
     from llamafactory.hparams import DataArguments
 
     out = export(folder, "llama-factory", tmp_path / "out").folder
-    named = yaml.safe_load((out / f"{'dpo' if kind == 'dpo' else 'sft'}.yaml").read_text())["dataset"].split(",")
+    named = yaml.safe_load((out / f"{'dpo' if kind == 'dpo' else 'sft'}.yaml").read_text())[
+        "dataset"
+    ].split(",")
     assert kind in named
     (attributes,) = get_dataset_list([kind], str(out))
     arguments: Any = DataArguments(dataset_dir=str(out), overwrite_cache=True)
@@ -54,19 +58,27 @@ def test_llama_factory(folder: Path, tmp_path: Path, kind: str) -> None:
     assert len(rows) == len(given) == 8
     for row, source in zip(rows, given, strict=True):
         said = [turn["content"] for turn in [*row["_prompt"], *row["_response"]]]
-        turns = source["messages"] + [source[name] for name in ("chosen", "rejected") if name in source]
-        assert said == [turn["content"] for turn in turns], "a row that it cannot read it empties, with a warning"
+        turns = source["messages"] + [
+            source[name] for name in ("chosen", "rejected") if name in source
+        ]
+        assert said == [turn["content"] for turn in turns], (
+            "a row that it cannot read it empties, with a warning"
+        )
 
 
 def _axolotl(folder: Path, out: Path, name: str) -> Any:
     pytest.importorskip("axolotl", reason="make test-slow installs it")
     from axolotl.utils.dict import DictDefault
 
-    return DictDefault(yaml.safe_load((export(folder, "axolotl", out).folder / f"{name}.yaml").read_text()))
+    return DictDefault(
+        yaml.safe_load((export(folder, "axolotl", out).folder / f"{name}.yaml").read_text())
+    )
 
 
 @pytest.mark.parametrize("kind", CHATS)
-def test_axolotl(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, kind: str) -> None:
+def test_axolotl(
+    folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, kind: str
+) -> None:
     config = _axolotl(folder, tmp_path / "out", "sft")
     from axolotl.prompt_strategies.chat_template import load
 
@@ -77,9 +89,13 @@ def test_axolotl(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFas
     assert len(rows) == 8
     for row in rows:
         made = strategy.tokenize_prompt(row)
-        learned = tokenizer.decode([label for label in made["labels"] if label != -100]).replace(" ", "")
+        learned = tokenizer.decode([label for label in made["labels"] if label != -100]).replace(
+            " ", ""
+        )
         for turn in row["messages"]:
-            assert ("".join(turn["content"].split()) in "".join(learned.split())) == (turn["role"] == "assistant")
+            assert ("".join(turn["content"].split()) in "".join(learned.split())) == (
+                turn["role"] == "assistant"
+            )
 
 
 def test_axolotl_pairs(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:

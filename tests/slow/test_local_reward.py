@@ -10,13 +10,15 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.graph import create_filter
-from matrix_graph.filtering.rewards import LocalReward, Rewards
+from matrix_graph.filtering.steps.rewards import LocalReward, Rewards
 from tests.helpers import sft
 
 pytestmark = pytest.mark.filterwarnings("default")
 
 
-async def test_a_model_on_disk_scores_each_response(tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+async def test_a_model_on_disk_scores_each_response(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=131, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_labels=1,
@@ -24,8 +26,14 @@ async def test_a_model_on_disk_scores_each_response(tmp_path: Path, tokenizer: P
     )  # fmt: skip
     LlamaForSequenceClassification(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
-    row = sft("1", "How do I mend a net?") | {"responses": ["With a needle.", "Not at all.", "With a needle."]}
-    result = await create_filter([Rewards((LocalReward(tmp_path / "model"),))]).compile().ainvoke({"rows": [row]})
+    row = sft("1", "How do I mend a net?") | {
+        "responses": ["With a needle.", "Not at all.", "With a needle."]
+    }
+    result = (
+        await create_filter([Rewards((LocalReward(tmp_path / "model"),))])
+        .compile()
+        .ainvoke({"rows": [row]})
+    )
     rewards = result["rows"][0]["rewards"]
     assert rewards[0] == rewards[2] != rewards[1]
     assert result["rows"][0]["group"]["p"] is None

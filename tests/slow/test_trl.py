@@ -20,7 +20,9 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 
 def _model(tmp_path: Path) -> LlamaForCausalLM:
-    """A tiny model with random weights, loaded from a folder: DPO loads its reference from there again."""
+    """A tiny model with random weights, loaded from a folder: DPO loads its reference from there
+    again.
+    """
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=131,
@@ -68,7 +70,9 @@ def test_sft(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast, k
 
     rows = _rows(folder, "trl", kind, tmp_path)
     config = SFTConfig(**_options(tmp_path), max_length=512)
-    _stepped(SFTTrainer(_model(tmp_path), args=config, train_dataset=rows, processing_class=tokenizer))
+    _stepped(
+        SFTTrainer(_model(tmp_path), args=config, train_dataset=rows, processing_class=tokenizer)
+    )
 
 
 def test_dpo(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -76,17 +80,24 @@ def test_dpo(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -
 
     rows = _rows(folder, "trl", "dpo", tmp_path)
     config = DPOConfig(**_options(tmp_path), max_length=512, beta=0.1)
-    _stepped(DPOTrainer(_model(tmp_path), args=config, train_dataset=rows, processing_class=tokenizer))
+    _stepped(
+        DPOTrainer(_model(tmp_path), args=config, train_dataset=rows, processing_class=tokenizer)
+    )
 
 
-def test_grpo_with_the_tests_as_its_reward(folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+def test_grpo_with_the_tests_as_its_reward(
+    folder: Path, tmp_path: Path, tokenizer: PreTrainedTokenizerFast
+) -> None:
     from trl import GRPOConfig, GRPOTrainer
 
     seen: list[str] = []
 
     def passes(completions: list[Any], tests: list[str], **_: Any) -> list[float]:
         seen.extend(tests)
-        return [float(not run_code(f"{c[0]['content']}\n{t}")) for c, t in zip(completions, tests, strict=True)]
+        return [
+            float(not run_code(f"{c[0]['content']}\n{t}"))
+            for c, t in zip(completions, tests, strict=True)
+        ]
 
     rows = _rows(folder, "grpo", "code", tmp_path)
     options = _options(tmp_path) | {"num_generations": 2, "max_completion_length": 8}

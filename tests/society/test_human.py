@@ -27,7 +27,9 @@ async def test_a_person_plays_an_agent_and_the_others_act_once(tmp_path: Path) -
     waiting: list[Any] = []
     for day in range(5):  # each day in a process of its own, as far as LangGraph can tell
         async with AsyncSqliteSaver.from_conn_string(str(tmp_path / "checkpoints.sqlite")) as saver:
-            graph = create_society(society, agents={"agent1": human_agent()}).compile(checkpointer=saver, store=store)
+            graph = create_society(society, agents={"agent1": human_agent()}).compile(
+                checkpointer=saver, store=store
+            )
             given: Any = {"quota": 1} if day == 0 else Command(resume={waiting[0].id: said[-1]})
             out = await graph.ainvoke(given, CONFIG, context=context(model=model))
             waiting = list(out.get("__interrupt__", []))
@@ -53,7 +55,9 @@ async def test_a_person_directs_the_information(tmp_path: Path) -> None:
         while waiting := (await graph.ainvoke(given, CONFIG, context=ctx)).get("__interrupt__"):
             asked.append(waiting[0].value)
             assert waiting[0].value["asks"] == "deliver"
-            answer: list[Any] = [["agent1"] if item.startswith("Agent0") else [] for item in asked[-1]["items"]]
+            answer: list[Any] = [
+                ["agent1"] if item.startswith("Agent0") else [] for item in asked[-1]["items"]
+            ]
             given = Command(resume={waiting[0].id: answer})
     (scenario,) = await Records(store, "run").all("scenarios")
     assert len(asked) == 3

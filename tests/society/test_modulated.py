@@ -16,7 +16,11 @@ WHO = {"ana": "a baker", "ben": "a miller", "cem": "a spy"}
 
 
 def _routes(*recipients: list[int]) -> str:
-    return '{"deliveries": [' + ", ".join(f'{{"reason": "near", "recipients": {r}}}' for r in recipients) + "]}"
+    return (
+        '{"deliveries": ['
+        + ", ".join(f'{{"reason": "near", "recipients": {r}}}' for r in recipients)
+        + "]}"
+    )
 
 
 def _graph(seen: list[tuple[str, list[str]]], **options: Any) -> StateGraph[Any, Any, Any, Any]:
@@ -33,7 +37,9 @@ def _graph(seen: list[tuple[str, list[str]]], **options: Any) -> StateGraph[Any,
 
 
 async def test_only_who_became_aware_acts_next_and_sees_no_more_than_that() -> None:
-    model = FakeChat(replies={"1. ana: ana speaks": _routes([2], [], [2]), "1. ben: ben speaks": _routes([])})
+    model = FakeChat(
+        replies={"1. ana: ana speaks": _routes([2], [], [2]), "1. ben: ben speaks": _routes([])}
+    )
     seen: list[tuple[str, list[str]]] = []
     graph = _graph(seen, context=context(model=model)).compile()
     state = await graph.ainvoke({"messages": [HumanMessage("Begin.")]})
@@ -65,7 +71,9 @@ async def test_what_cannot_be_routed_reaches_nobody_with_the_reason() -> None:
     model = FakeChat(replies={"What was just done": "no JSON at all"})
     state = await _graph([], context=context(model=model)).compile().ainvoke({"messages": []})
     assert [d["recipients"] for d in state["deliveries"]] == [[], [], []]
-    assert all("not the JSON" in d["reason"] and len(d["left_out"]) == 2 for d in state["deliveries"])
+    assert all(
+        "not the JSON" in d["reason"] and len(d["left_out"]) == 2 for d in state["deliveries"]
+    )
 
 
 def test_a_graph_that_does_not_fit_is_told_why() -> None:
@@ -130,7 +138,9 @@ async def test_calls_of_tools_and_their_results_stay_with_their_agent() -> None:
     builder.add_node("ben", ben)
     builder.add_edge(START, "modulator")
     model = FakeChat(replies={"1. ana: Ready": _routes([2], [])})
-    graph = add_modulator(builder, {"ana": "a cook", "ben": "a guest"}, context=context(model=model)).compile()
+    graph = add_modulator(
+        builder, {"ana": "a cook", "ben": "a guest"}, context=context(model=model)
+    ).compile()
     state = await graph.ainvoke({"messages": [HumanMessage("Begin.")]})
     assert [m.text for m in seen["ben"]] == ["Begin.", "Ready", "Good"]
     assert [d["sender"] for d in state["deliveries"][:2]] == ["ana", "ben"]
@@ -140,12 +150,17 @@ async def test_an_agent_that_is_a_graph_does_not_rewrite_what_others_said() -> N
     builder: Any = StateGraph(ModulatedState)
     for agent in ("ana", "ben"):
         inner: Any = StateGraph(MessagesState)
-        inner.add_node("speak", lambda state, agent=agent: {"messages": [AIMessage(f"{agent} speaks", name=agent)]})
+        inner.add_node(
+            "speak",
+            lambda state, agent=agent: {"messages": [AIMessage(f"{agent} speaks", name=agent)]},
+        )
         inner.add_edge(START, "speak")
         builder.add_node(agent, inner.compile())
     builder.add_edge(START, "modulator")
     model = FakeChat(replies={"1. ana": _routes([1, 2], [1, 2])})
-    graph = add_modulator(builder, {"ana": "a cook", "ben": "a guest"}, context=context(model=model), steps=3).compile()
+    graph = add_modulator(
+        builder, {"ana": "a cook", "ben": "a guest"}, context=context(model=model), steps=3
+    ).compile()
     state = await graph.ainvoke({"messages": [HumanMessage("Begin.")]})
     assert [type(m).__name__ for m in state["messages"]] == ["HumanMessage"] + ["AIMessage"] * 6
     assert len(state["deliveries"]) == 6
@@ -164,7 +179,9 @@ async def test_an_invocation_that_broke_off_is_followed_by_a_whole_one() -> None
 
     builder.add_node("ana", ana)
     builder.add_edge(START, "modulator")
-    graph = add_modulator(builder, {"ana": "a cook"}, context=context()).compile(checkpointer=InMemorySaver())
+    graph = add_modulator(builder, {"ana": "a cook"}, context=context()).compile(
+        checkpointer=InMemorySaver()
+    )
     config: Any = {"configurable": {"thread_id": "t"}}
     with pytest.raises(ConnectionError):
         await graph.ainvoke({"messages": [HumanMessage("First.")]}, config)

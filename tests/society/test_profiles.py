@@ -12,12 +12,20 @@ from matrix_graph.errors import InputError
 from matrix_graph.society.profiles import SHIPPED, load_profiles, sample_profiles
 from matrix_graph.society.scrub import scrub
 
-GOOD = {"id": "p1", "name": "Ana", "description": "A baker.", "posts": ["Bread is up again."], "town": "Porto"}
+GOOD = {
+    "id": "p1",
+    "name": "Ana",
+    "description": "A baker.",
+    "posts": ["Bread is up again."],
+    "town": "Porto",
+}
 
 
 def _file(tmp_path: Path, *lines: Any) -> Path:
     path = tmp_path / "profiles.jsonl"
-    path.write_text("\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines))
+    path.write_text(
+        "\n".join(line if isinstance(line, str) else json.dumps(line) for line in lines)
+    )
     return path
 
 
@@ -35,14 +43,26 @@ def test_the_shipped_profiles_are_many_whole_and_marked_synthetic() -> None:
 
 
 def test_good_rows_go_on_and_bad_ones_are_told(tmp_path: Path) -> None:
-    rows = (GOOD, "{broken", {"name": "No text"}, [1], {**GOOD, "name": "Twice"}, {"name": "Bo", "description": "x"})
+    rows = (
+        GOOD,
+        "{broken",
+        {"name": "No text"},
+        [1],
+        {**GOOD, "name": "Twice"},
+        {"name": "Bo", "description": "x"},
+    )
     profiles, bad = load_profiles(_file(tmp_path, *rows))
     assert [p.name for p in profiles] == ["Ana", "Bo"]
     assert profiles[0].extra == {"town": "Porto"}
     assert profiles[1].id == "row6"
     assert [b.row for b in bad] == [2, 3, 4, 5]
     reasons = " | ".join(b.reason for b in bad)
-    for told in ("not JSON", "description: Field required", "not a JSON object", "stands in an earlier row"):
+    for told in (
+        "not JSON",
+        "description: Field required",
+        "not a JSON object",
+        "stands in an earlier row",
+    ):
         assert told in reasons
 
 
@@ -58,7 +78,9 @@ def test_a_file_without_profiles_is_bad_input(tmp_path: Path, lines: tuple[str, 
 
 
 def test_an_id_becomes_safe_for_names_and_holds_no_contact(tmp_path: Path) -> None:
-    profiles, _ = load_profiles(_file(tmp_path, {**GOOD, "id": "a/b.c|d:e"}, {**GOOD, "id": "ana@mail.example"}))
+    profiles, _ = load_profiles(
+        _file(tmp_path, {**GOOD, "id": "a/b.c|d:e"}, {**GOOD, "id": "ana@mail.example"})
+    )
     assert [p.id for p in profiles] == ["a-b-c-d-e", "-e-mail-"]
 
 

@@ -24,7 +24,9 @@ async def _live(
 ) -> tuple[dict[str, Any], list[Scenario]]:
     store = InMemoryStore()
     graph = create_society(people, **options).compile(checkpointer=InMemorySaver(), store=store)
-    result = await graph.ainvoke({"quota": quota}, {"configurable": {"thread_id": "t"}}, context=ctx)
+    result = await graph.ainvoke(
+        {"quota": quota}, {"configurable": {"thread_id": "t"}}, context=ctx
+    )
     return dict(result), await Records(store, "run").all("scenarios")  # type: ignore[return-value]
 
 
@@ -32,7 +34,14 @@ def _turn(text: str, *, observed: bool = False) -> Any:
     turn = Turn(agent="a", round=0, step=0, plan_step="s", observations=[], memories=[])
     if observed:
         turn["observations"] = [
-            {"id": "m", "sender": "b", "sender_name": "B", "recipient": "a", "text": "x", "reason": ""}
+            {
+                "id": "m",
+                "sender": "b",
+                "sender_name": "B",
+                "recipient": "a",
+                "text": "x",
+                "reason": "",
+            }
         ]
     return outcome_of(turn, text, "call")
 
@@ -40,7 +49,9 @@ def _turn(text: str, *, observed: bool = False) -> Any:
 async def test_each_group_closes_a_scenario_every_three_steps() -> None:
     result, scenarios = await _live(groups(3, 2), 4, context())
     assert result["produced"] == 4 == len(scenarios)
-    assert {(s["group"], s["round"]) for s in scenarios} == {(f"group-00{g}", r) for g in (1, 2) for r in (0, 1)}
+    assert {(s["group"], s["round"]) for s in scenarios} == {
+        (f"group-00{g}", r) for g in (1, 2) for r in (0, 1)
+    }
     for s in scenarios:
         assert {a["step"] // STEPS for a in s["actions"]} == {s["round"]}
         assert len({a["id"] for a in s["actions"]}) == len(s["actions"]) <= len(s["agents"]) * STEPS
@@ -68,7 +79,9 @@ async def test_messages_go_to_the_recipients_of_the_action_with_its_reason() -> 
 
 
 @pytest.mark.parametrize("modulator", ["batched", "per_action"])
-async def test_every_action_is_on_record_with_whom_it_reached_and_who_was_left_out(modulator: str) -> None:
+async def test_every_action_is_on_record_with_whom_it_reached_and_who_was_left_out(
+    modulator: str,
+) -> None:
     _, scenarios = await _live(groups(3, 2, steps=9), 4, context(modulator=modulator))
     scopes = Counter[str]()
     for s in scenarios:
@@ -109,7 +122,9 @@ async def test_per_action_asks_once_for_each_action() -> None:
 async def test_one_route_that_fails_leaves_the_others_of_the_step() -> None:
     people = groups(3, steps=9)
     replies = {"1. Agent1 Doe": "no JSON"}
-    _, scenarios = await _live(people, 1, context(modulator="per_action", model=FakeChat(replies=replies)))
+    _, scenarios = await _live(
+        people, 1, context(modulator="per_action", model=FakeChat(replies=replies))
+    )
     (scenario,) = scenarios
     assert [f["stage"] for f in scenario["failures"]] == ["route"] * 3  # type: ignore[typeddict-item]
     decided = {d["sender"] for d in scenario["deliveries"] if d["scope"] == "within"}  # type: ignore[typeddict-item]
@@ -118,7 +133,10 @@ async def test_one_route_that_fails_leaves_the_others_of_the_step() -> None:
 
 async def test_control_arms_deliver_the_same_number_or_nothing() -> None:
     people = groups(6, steps=9)
-    only_first = {m.id: RunnableLambda(lambda turn: f"{turn['agent']} works. CONTINUE") for m in people[0].members}
+    only_first = {
+        m.id: RunnableLambda(lambda turn: f"{turn['agent']} works. CONTINUE")
+        for m in people[0].members
+    }
     counts = {}
     for arm in ("structured", "random", "none"):
         _, scenarios = await _live(people, 1, context(communication=arm), agents=only_first)
@@ -146,8 +164,12 @@ async def test_news_travels_between_groups_and_is_acted_on_in_the_next_scenario(
 
 
 async def test_a_secret_act_reaches_nobody() -> None:
-    secret = '{"deliveries": [' + ", ".join(['{"reason": "done alone", "recipients": []}'] * 3) + "]}"
-    _, scenarios = await _live(groups(3), 1, context(model=FakeChat(replies={"What was just done": secret})))
+    secret = (
+        '{"deliveries": [' + ", ".join(['{"reason": "done alone", "recipients": []}'] * 3) + "]}"
+    )
+    _, scenarios = await _live(
+        groups(3), 1, context(model=FakeChat(replies={"What was just done": secret}))
+    )
     assert scenarios[0]["messages"] == []  # type: ignore[typeddict-item]
     assert {a["reason"] for a in scenarios[0]["actions"]} == {"done alone"}
 
@@ -157,7 +179,9 @@ async def test_a_society_ends_when_everybody_is_done() -> None:
     result, scenarios = await _live(people, 50, context(communication="none"))
     assert result["produced"] == 1
     assert len(scenarios[0]["actions"]) == 4
-    done = {m.id: RunnableLambda(lambda turn: "I am there.\nGOAL REACHED") for m in people[0].members}
+    done = {
+        m.id: RunnableLambda(lambda turn: "I am there.\nGOAL REACHED") for m in people[0].members
+    }
     result, scenarios = await _live(people, 50, context(), agents=done)
     assert [len(s["actions"]) for s in scenarios] == [2]
 
@@ -172,7 +196,9 @@ async def test_one_failing_agent_is_a_reason_and_not_a_crash() -> None:
     result, scenarios = await _live(people, 1, context(communication="none"), agents=agents)
     assert result["acted"] == 6
     assert result["failed"] == 3
-    assert [f["reason"] for f in scenarios[0]["failures"]] == ["ConnectionResetError: the wire is cut"] * 3  # type: ignore[typeddict-item]
+    assert [f["reason"] for f in scenarios[0]["failures"]] == [
+        "ConnectionResetError: the wire is cut"
+    ] * 3  # type: ignore[typeddict-item]
 
 
 async def test_a_society_of_failing_agents_ends() -> None:
@@ -228,7 +254,10 @@ async def test_memories_of_the_past_reach_the_prompt_and_the_future_does_not() -
     ctx = context()
     await _live(groups(1, steps=9), 2, ctx)
     journal = (await opened(ctx)).journal
-    first, last = journal.entries("society/r0/s0/agent0")[0], journal.entries("society/r1/s2/agent0")[0]
+    first, last = (
+        journal.entries("society/r0/s0/agent0")[0],
+        journal.entries("society/r1/s2/agent0")[0],
+    )
     assert "first post" in first.request
     assert "I did this" not in first.request
     assert "I did this" in last.request
@@ -257,7 +286,9 @@ async def test_checkpoints_do_not_grow_with_history() -> None:
     from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
     saver = InMemorySaver()
-    graph = create_society(groups(2, 2, steps=40)).compile(checkpointer=saver, store=InMemoryStore())
+    graph = create_society(groups(2, 2, steps=40)).compile(
+        checkpointer=saver, store=InMemoryStore()
+    )
     config: Any = {"configurable": {"thread_id": "t"}}
     await graph.ainvoke({"quota": 16}, config, context=context())
     sizes = [

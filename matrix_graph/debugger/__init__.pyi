@@ -1,0 +1,11 @@
+from .branch import Difference as Difference
+from .branch import diff_runs as diff_runs
+from .branch import fork_run as fork_run
+from .branch import preference_pair as preference_pair
+from .branch import replay_run as replay_run
+from .changes import CallEdit as CallEdit
+from .debugger import Debugger as Debugger
+from .snapshot import Snapshot as Snapshot
+from .snapshot import record_of as record_of
+from .sources import LiveGraph as LiveGraph
+from .sources import LiveRun as LiveRun

@@ -1,0 +1,1 @@
+"""The steps of the funnel: each a rule or a few that belong together, or a measurement."""

@@ -1,0 +1,141 @@
+"""Judges: what models say of a row's quality, difficulty, category and safety, and how far they
+agree.
+
+A judgement that cannot be read is asked for again, and never counts as a low one; a row that no
+judge could judge goes, with that reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from matrix_graph.context import Context, opened
+from matrix_graph.errors import CallFailed
+from matrix_graph.filtering.noted import judge_of
+from matrix_graph.filtering.progress import counted
+from matrix_graph.filtering.rows import answer_of, is_safety, opening_of
+from matrix_graph.filtering.step import Drop, Finding, Note
+from matrix_graph.llm.settled import settled
+from matrix_graph.schema import Row
+
+Category = Literal[
+    "advice",
+    "explanation",
+    "information",
+    "writing",
+    "planning",
+    "calculation",
+    "reasoning",
+    "coding",
+    "conversation",
+    "other",
+]
+
+
+class Judgement(BaseModel):
+    """What a judge says of a row."""
+
+    reason: str = Field(max_length=200)
+    quality: int = Field(ge=1, le=10)
+    difficulty: int = Field(ge=1, le=10)
+    category: Category
+    safe: bool
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Notes in `judge` the mean quality and difficulty (1 to 10), the commonest category, whether
+    all judges hold the answer safe, their agreement (1: all gave one quality; 0: the extremes, or
+    only one of several could be read), and what each said.
+
+    Attributes:
+        judges: A context each; its model judges.
+    """
+
+    judges: tuple[Context, ...]
+    name: str = "judge"
+    compares: bool = False
+    measures: tuple[str, ...] = ("judge",)
+
+    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
+        return await settled(counted("judge", map(self._judge, rows), len(rows)))
+
+    async def _judge(self, row: Row) -> Finding:
+        said: list[dict[str, Any]] = []
+        reason = ""
+        for number, context in enumerate(self.judges, 1):
+            res = await opened(context)
+            messages = res.prompts.render("judge", request=spoken(row), answer=answer_of(row))
+            try:
+                answer = await res.model.parsed(
+                    f"filter/judge-{number}/{row['id']}", messages, Judgement, max_tokens=200
+                )
+            except CallFailed as error:
+                reason = error.reason
+                continue
+            said.append({"model": res.model.name, **answer.value.model_dump()})
+        if not said:
+            return Drop(row["id"], "not judged", reason, "an answer that can be read")
+        return Note(row["id"], {"judge": _together(said, len(self.judges))})
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Rows that the judges hold poor, too easy or too hard, unsafe, or about which they disagree.
+
+    Safety rows are exempt from what is said of difficulty.
+    """
+
+    name: str = "judged"
+    compares: bool = False
+    min_quality: float = 5.0
+    min_difficulty: float = 0.0
+    max_difficulty: float = 10.0
+    min_agreement: float = 0.0
+    safe: bool = True
+
+    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+        return [
+            drop for row in rows if (judge := judge_of(row)) and (drop := self._judge(row, judge))
+        ]
+
+    def _judge(self, row: Row, judge: dict[str, Any]) -> Drop | None:
+        if judge["quality"] < self.min_quality:
+            return Drop(row["id"], "low quality", judge["quality"], self.min_quality)
+        if self.safe and not judge["safe"]:
+            return Drop(row["id"], "unsafe", "a judge holds it unsafe", "safe")
+        if judge["agreement"] < self.min_agreement:
+            return Drop(row["id"], "judges disagree", judge["agreement"], self.min_agreement)
+        if not is_safety(row) and judge["difficulty"] < self.min_difficulty:
+            return Drop(row["id"], "too easy", judge["difficulty"], self.min_difficulty)
+        if not is_safety(row) and judge["difficulty"] > self.max_difficulty:
+            return Drop(row["id"], "too hard", judge["difficulty"], self.max_difficulty)
+        return None
+
+
+def spoken(row: Row) -> str:
+    """The conversation up to the answer, for a judge to read."""
+    turns = opening_of(row)
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+
+
+def _together(said: list[dict[str, Any]], asked: int) -> dict[str, Any]:
+    qualities = [s["quality"] for s in said]
+    apart = [abs(a - b) / 9 for a, b in combinations(qualities, 2)]
+    return {
+        "quality": round(fmean(qualities), 3),
+        "difficulty": round(fmean(s["difficulty"] for s in said), 3),
+        "category": Counter(s["category"] for s in said).most_common(1)[0][0],
+        "safe": all(s["safe"] for s in said),
+        "agreement": round(1 - fmean(apart), 3) if apart else float(asked == 1),
+        "said": said,
+    }

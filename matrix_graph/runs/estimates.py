@@ -1,0 +1,201 @@
+"""What a run will take, before it begins: its calls and tokens, from its configuration, prompts and
+profiles.
+
+Prompts are rendered as in the run, with texts of typical length in place of what is not there yet.
+How long answers are depends on the model; the figures below are those of a large one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.generation.requirements import Requirement
+from matrix_graph.llm.budget import FREE, Price, price_of
+from matrix_graph.llm.models import LOCAL
+from matrix_graph.llm.prompts import Prompts
+from matrix_graph.schema import Profile
+from matrix_graph.society.modulator import SHORTLIST
+from matrix_graph.society.state import STEPS
+from matrix_graph.society.turn import RECALLED
+
+CHARACTERS = 4
+"""Characters to a token, in English."""
+
+ANSWERS = {"persona": 230, "act": 60, "reason": 30, "summary": 100, "instruction": 90, "response": 350}
+"""Tokens of an answer; `reason` is one routing decision."""
+
+SPARE = 1.1
+"""Rows generated to one kept."""
+
+NEWS = 0.8
+"""Share of scenarios after a group's first that begin with news from others."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Calls of one sort, with the tokens that each sends and receives on average."""
+
+    name: str
+    calls: int
+    input_tokens: int
+    output_tokens: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The calls of a run by sort; `cost` is in US dollars, 0 where no price is known."""
+
+    parts: tuple[Part, ...]
+    cost: float
+
+    @property
+    def calls(self) -> int:
+        return sum(part.calls for part in self.parts)
+
+    @property
+    def input_tokens(self) -> int:
+        return sum(part.calls * part.input_tokens for part in self.parts)
+
+    @property
+    def output_tokens(self) -> int:
+        return sum(part.calls * part.output_tokens for part in self.parts)
+
+    def totals(self) -> dict[str, Any]:
+        """The sums, as in run.json."""
+        tokens = {"input": self.input_tokens, "output": self.output_tokens}
+        return {"calls": self.calls, "tokens": tokens, "cost_usd": round(self.cost, 6)}
+
+
+def estimate(config: RunConfig, profiles: Sequence[Profile]) -> Estimate:
+    """The estimate for a run with these profiles.
+
+    Raises:
+        InputError: a prompt of the user's own that does not do.
+    """
+    prompts = Prompts(config.prompts, small=config.model == LOCAL)
+    made = (*_society(config, profiles, prompts), *_rows(config, profiles, prompts), *_filter(config, prompts))
+    parts = [part for part in made if part.calls]
+    return Estimate(tuple(parts), sum(_cost(config, part) for part in parts))
+
+
+def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
+    about, posts = _mean([p.description for p in profiles]), _mean(["\n".join(p.posts) for p in profiles])
+    groups = -(-config.agents // config.group_size)
+    size = config.agents / groups
+    whole = round(size)
+    turns = STEPS * size
+    routed = config.communication != "none"
+    later = max(0, config.scenarios - groups)
+    action, reason = _text(ANSWERS["act"]), ANSWERS["reason"]
+    member = f"{about} {_text(40)}\n"
+    group = {"members": member * whole, "names": ""}
+    act = prompts.render(
+        "agent",
+        "act_goal",
+        name="Name",
+        description=about,
+        personality=_text(50),
+        goal=_text(25),
+        plan=_text(90),
+        memories=action * RECALLED,
+        plan_step=_text(15),
+    )
+    deliver = prompts.render("modulator", "deliver", actions=action * whole, **group)
+    exchange = prompts.render(
+        "modulator",
+        "exchange",
+        scenario=action * round(turns),
+        candidates=about * whole * min(SHORTLIST, groups - 1),
+        candidate_names=_text(5 * whole * min(SHORTLIST, groups - 1)),
+        **group,
+    )
+    summary = prompts.render("modulator", "summarise", scenario=action * round(turns), **group)
+    news = prompts.render("modulator", "receive", news=action * 3, **group)
+    each, n = config.modulator == "per_action", config.scenarios
+    exchanges = routed and groups > 1
+    per_step = round(n * turns) if each else n * STEPS
+    persona = prompts.render("persona", name="Name", description=about, posts=posts)
+    return [
+        Part("persona", config.agents, _tokens(persona), ANSWERS["persona"]),
+        Part("act", round(n * turns), _tokens(act), ANSWERS["act"]),
+        Part("deliver", routed * (whole > 1) * per_step, _tokens(deliver), reason if each else round(reason * size)),
+        Part("receive", exchanges * round(later * NEWS * (3 if each else 1)), _tokens(news), reason * 2),
+        Part("exchange", exchanges * round(n * (turns if each else 1)), _tokens(exchange), reason * 2),
+        Part("summary", n, _tokens(summary), ANSWERS["summary"]),
+    ]
+
+
+def _rows(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
+    return [part for requirement in config.wanted() for part in _row(requirement, profiles, prompts)]
+
+
+def _row(requirement: Requirement, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
+    person = {"name": "Name", "description": _mean([p.description for p in profiles])}
+    person |= {"personality": _text(50), "goal": _text(25), "actions": _text(ANSWERS["act"]) * (STEPS + 2)}
+    asked = {"style": _text(10), "category": _text(5), "complexity": _text(15), "domain": _text(10), "language": ""}
+    request, name, n = ANSWERS["instruction"], requirement.id, round(requirement.count * SPARE)
+    response = min(ANSWERS["response"], requirement.max_tokens)
+    if requirement.single_call:
+        return [
+            Part(f"{name} row", n, _tokens(prompts.render("instruct", "single", **person, **asked)), request + response)
+        ]
+    instruct = _tokens(prompts.render("instruct", f"instruct_{requirement.kind}", **person, **asked))
+    special = f"respond_{requirement.kind}" if requirement.kind in ("reason", "code", "safe") else "respond"
+    answer = _tokens(prompts.render(special, language=""))
+    parts = [Part(f"{name} instruction", n, instruct, request)]
+    if requirement.kind == "mt":
+        talk = round(requirement.turns / 2 * (request + response))
+        parts.append(Part(f"{name} response", n * requirement.turns, answer + talk, response))
+        parts.append(Part(f"{name} follow-up", n * (requirement.turns - 1), instruct + talk, request))
+    elif requirement.best_of:
+        parts.append(Part(f"{name} response", n * requirement.best_of, answer + request, response))
+        parts.append(Part(f"{name} rating", n * requirement.best_of, request + response + 80, ANSWERS["reason"]))
+    else:
+        parts.append(Part(f"{name} response", n, answer + request, response))
+        if requirement.kind == "dpo":
+            parts.append(Part(f"{name} rejected", n, request, response))
+    return parts
+
+
+def _filter(config: RunConfig, prompts: Prompts) -> list[Part]:
+    """Judges, rollouts and rewards of all rows: how many these let through is not known before, so
+    none are spared.
+    """
+    rows = [
+        (round(r.count * SPARE), min(ANSWERS["response"], r.max_tokens)) for r in config.wanted() if r.kind != "safe"
+    ]
+    n, response = sum(count for count, _ in rows), max((tokens for _, tokens in rows), default=0)
+    request = ANSWERS["instruction"]
+    judged = _tokens(prompts.render("judge", request="", answer="")) + request + response
+    tries = config.rollouts or (8 if config.reward else 0)
+    by_judge = {"judge", "pairwise"} & set(config.reward) or (config.judge and not config.reward)
+    compared = tries * (tries - 1) if "pairwise" in config.reward else tries
+    return [
+        Part("filter judge", n * len(config.judge), judged, ANSWERS["reason"] * 2),
+        Part("filter rollouts", n * tries, request, response),
+        Part("filter rewards", n * compared * bool(by_judge), judged, ANSWERS["reason"]),
+    ]
+
+
+def _cost(config: RunConfig, part: Part) -> float:
+    by_student = part.name.endswith((" rejected", " rollouts"))
+    by_judge = config.judge and part.name in ("filter judge", "filter rewards")
+    spec = config.judge[0] if by_judge else config.student if config.student and by_student else config.model
+    own = Price(*config.price) if config.price else None
+    price = FREE if spec == LOCAL else own or price_of(spec.removeprefix("openai:")) or FREE
+    return part.calls * price.cost(part.input_tokens, part.output_tokens)
+
+
+def _text(tokens: int) -> str:
+    return "x" * (tokens * CHARACTERS)
+
+
+def _mean(texts: Sequence[str]) -> str:
+    return "x" * (sum(map(len, texts)) // len(texts))
+
+
+def _tokens(messages: Sequence[dict[str, str]]) -> int:
+    return sum(len(message["content"]) for message in messages) // CHARACTERS

@@ -1,0 +1,149 @@
+"""The folder of a filter run: what is kept and dropped, controls beside it, a picture, and the
+numbers of it all.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.errors import InputError
+from matrix_graph.export.card import filter_card
+from matrix_graph.export.files import write_json_lines, write_text
+from matrix_graph.filtering.controls import effects, length_matched, random_subset
+from matrix_graph.filtering.funnel import funnel_svg
+from matrix_graph.filtering.graph import with_notes
+from matrix_graph.filtering.steps.pairs import Pairs, audit
+from matrix_graph.filtering.rows import is_safety
+from matrix_graph.filtering.rules import HYGIENE
+from matrix_graph.filtering.step import Drop
+from matrix_graph.schema import Rejection, Row
+
+SUMMARY, ROWS, LEDGER = "filter.json", "rows.jsonl", "ledger.jsonl"
+_WRITTEN = ("dataset", "controls", "rejected.jsonl", "funnel.svg", "README.md", "report.html")
+
+
+@dataclass(frozen=True)
+class FilterResult:
+    """A filter run's folder after it: `summary` is its filter.json."""
+
+    out: Path
+    kept: list[Row]
+    rejections: list[Rejection]
+    summary: dict[str, Any]
+
+
+def check_filter_folder(out: Path, resume: bool, overwrite: bool) -> None:
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite exclude each other.")
+    ours = (out / SUMMARY).is_file()
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not ours)):
+        raise InputError(f"--out {out} holds something that is no filter run; name an empty or a new folder.")
+    if ours and not resume and not overwrite:
+        raise InputError(f"--out {out} holds a filter run; go on with it (--resume), or replace it (--overwrite).")
+    if resume and not ours:
+        raise InputError(f"{out} holds no filter run to resume.")
+
+
+def begin_filter_folder(out: Path, overwrite: bool) -> None:
+    if overwrite:
+        for name in (*_WRITTEN, ROWS, LEDGER, "journals", "export"):
+            _remove(out / name)
+    try:
+        (out / "journals").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot write to --out {out}: {error}") from error
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def write_filtered(
+    rows: list[Row],
+    kept: list[Row],
+    rejections: list[Rejection],
+    stages: list[dict[str, Any]],
+    paired: Pairs | None,
+    out: Path,
+    config: dict[str, Any],
+    models: dict[str, str],
+) -> FilterResult:
+    for name in _WRITTEN:
+        _remove(out / name)
+    pool, drawn_from = _pool(rows, kept, rejections, stages)
+    pool = _paired(pool, paired) if paired else pool
+    seed = config["seed"]
+    sets = {
+        "kept": kept,
+        "random": random_subset(pool, len(kept), seed),
+        "length_matched": length_matched(pool, kept, seed),
+    }
+    files = _by_file(kept)
+    for name, part in files.items():
+        write_json_lines(out / "dataset" / f"{name}.jsonl", part)
+    write_json_lines(out / "rejected.jsonl", rejections)
+    for name in ("random", "length_matched"):
+        write_json_lines(out / "controls" / f"{name}.jsonl", sets[name])
+    same = {
+        name: len({row["id"] for row in sets[name]} & {row["id"] for row in kept}) for name in sets if name != "kept"
+    }
+    write_text(out / "funnel.svg", funnel_svg(len(rows), stages))
+    summary = {
+        "config": config,
+        "models": models,
+        "given": len(rows),
+        "kept": len(kept),
+        "funnel": stages,
+        "controls": {"drawn_from": drawn_from, "pool": len(pool), "seed": seed, "also_kept": same},
+        "effects": effects(sets, seed) if kept else [],
+        "pairs": audit(kept),
+        "ended": "complete",
+    }
+    write_text(out / "README.md", filter_card(summary, list(files)))
+    write_text(out / SUMMARY, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    return FilterResult(out, kept, rejections, summary)
+
+
+def _pool(
+    rows: list[Row], kept: list[Row], rejections: list[Rejection], stages: Sequence[dict[str, Any]]
+) -> tuple[list[Row], str]:
+    """What the controls are drawn from: the usable rows that the choosing steps chose among, or
+    else all rows.
+    """
+    usable, start, chose = {row["id"]: row for row in kept}, 0, False
+    for stage in stages:
+        dropped = rejections[start : start + stage["dropped"]]
+        start += stage["dropped"]
+        if stage["step"] not in HYGIENE:
+            usable |= {rejection["id"]: rejection["row"] for rejection in dropped}
+            chose = chose or bool(dropped)
+    return ([usable[row["id"]] for row in rows if row["id"] in usable], "usable rows") if chose else (rows, "all rows")
+
+
+def _paired(pool: list[Row], paired: Pairs) -> list[Row]:
+    """The controls of a set of pairs are pairs, made by the same rule."""
+    bare = [row for row in pool if row.get("chosen") is None]
+    found = paired(bare, [])
+    gone = {finding.id for finding in found if isinstance(finding, Drop)}
+    made = [row for row in with_notes(pool, found) if row["id"] not in gone]
+    return [row for row in made if row.get("chosen") is not None or is_safety(row)]
+
+
+def _by_file(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by the file that they go to: one layout and kind each."""
+    files: dict[str, dict[str, list[Row]]] = {}
+    for row in rows:
+        layout = next((name for name in ("messages", "chosen", "completion") if row.get(name) is not None), "prompt")
+        kind = row.get("kind")
+        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in kind)[:40] if isinstance(kind, str) else ""
+        files.setdefault(name or {"chosen": "pairs"}.get(layout, "rows"), {}).setdefault(layout, []).append(row)
+    parts = ((name, layout, own) for name, layouts in files.items() for layout, own in layouts.items())
+    return {name if len(files[name]) == 1 else f"{name}-{layout}": own for name, layout, own in parts}

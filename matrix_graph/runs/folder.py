@@ -1,0 +1,157 @@
+"""The folder of a run: whose it is, what of it may change, and how it begins, ends and is cleared.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import write_text
+from matrix_graph.generation.requirements import Requirement, read_requirements
+from matrix_graph.memory.table import LOCK, hold, let_go
+from matrix_graph.society.profiles import SHIPPED
+
+FORMAT = 1
+MAY_CHANGE = {
+    *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"),
+    *("offline", "play"),
+}
+"""Options that a resumed run may be given anew; the others are those of its start."""
+
+_OWN = (
+    "export",
+    "society.json",
+    "scenarios.jsonl",
+    "rejected.jsonl",
+    "README.md",
+    "report.html",
+    "dataset",
+    "journals",
+    "run.json",
+)
+_DATABASES = ("journal.sqlite", "checkpoints.sqlite")
+
+
+def resumed(config: RunConfig) -> RunConfig:
+    """The configuration of the run in `config.out`, with what a resumed run may be given anew.
+
+    Raises:
+        InputError: no run there, or one that began with other profiles.
+    """
+    path = config.out / "run.json"
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{config.out} holds no run to resume ({error}).") from error
+    if before["profiles_digest"] != profiles_digest(before["config"]["profiles"]):
+        raise InputError(
+            f"The profiles of the run in {config.out} have changed since it began; start anew "
+            "with --overwrite."
+        )
+    given = {name: getattr(config, name) for name in config.model_fields_set}
+    clashes = sorted(
+        name for name in config.model_fields_set - MAY_CHANGE if config.public()[name] != before["config"].get(name)
+    )
+    if clashes:
+        raise InputError(
+            f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}, which "
+            "cannot change."
+        )
+    began = before["config"] | {"offline": False}
+    if began.get("requirements"):
+        began = {name: value for name, value in began.items() if name not in ("kind", "domain", "max_tokens")}
+    fields = began | {name: value for name, value in given.items() if name in MAY_CHANGE}
+    return RunConfig.load(None, fields)
+
+
+def began_with(out: Path) -> list[Requirement]:
+    """The requirements that the run in `out` began with, whatever has become of their file.
+
+    Raises:
+        InputError: no run there.
+    """
+    try:
+        return read_requirements(json.loads((out / "run.json").read_text("utf-8"))["requirements"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{out} holds no run to resume ({error}).") from error
+
+
+def check_folder(out: Path, overwrite: bool) -> None:
+    """See that a run may begin in `out`.
+
+    Raises:
+        InputError: something else is there, or another run that is not to be overwritten.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not (out / "run.json").is_file():
+        raise InputError(f"--out {out} holds files that are no run; name an empty or a new folder.")
+    if not overwrite:
+        raise InputError(
+            f"--out {out} holds another run; go on with it (--resume), replace it (--overwrite), "
+            "or name a new folder."
+        )
+
+
+def clear_folder(out: Path) -> None:
+    """Delete the run in `out`, `run.json` last, unless another process works on it."""
+    if not (out / "run.json").is_file():
+        return
+    held = hold(out / "chroma")
+    try:
+        databases = [path for name in _DATABASES for path in out.glob(f"{name}*")]
+        inside = [path for path in (out / "chroma").iterdir() if path.name != LOCK]
+        for path in [*databases, *inside, *(out / name for name in _OWN)]:
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+    finally:
+        let_go(held)
+
+
+def begin_folder(config: RunConfig, plan: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder with a first run.json that holds `plan`, and return that of the run's
+    beginning.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    path = config.out / "run.json"
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+        if not path.is_file():
+            begun: dict[str, Any] = {"config": config.public(), "profiles_digest": profiles_digest(config.profiles)}
+            begun |= {"calls": 0, "seconds": 0.0, **plan}
+            write_text(path, json.dumps({"format": FORMAT, **begun, "ended": "running"}))
+        before: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot write to --out {config.out}: {error}") from error
+    return before
+
+
+def profiles_digest(profiles: Path | str | None) -> str:
+    """SHA-256 of the file of profiles (the shipped one if None).
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return hashlib.sha256(Path(profiles or SHIPPED).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read the profiles in {profiles}: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that shape a run."""
+    names = ("matrix-graph", "langgraph", "langchain-core", "langchain-openai", "chromadb")
+    return {"python": platform.python_version()} | {name: version(name) for name in names}

@@ -1,0 +1,149 @@
+"""The folder of a run, or of a filter run, read: nothing in it is changed and no model is asked."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import read_json_lines
+from matrix_graph.runs.filter_folder import SUMMARY
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.journal import Entry, entries_in, last_at
+from matrix_graph.llm.models import NONE, embedding_model
+from matrix_graph.llm.settled import finished
+from matrix_graph.memory.episodic import EpisodicMemory
+from matrix_graph.memory.lane import Memory
+from matrix_graph.memory.store import ChromaStore
+from matrix_graph.schema import Group, Rejection, Row, Scenario
+from matrix_graph.society import plan
+from matrix_graph.runs.moments import Moment, moments_of
+
+
+class _Rows:
+    """The kept and the dropped rows in `folder`."""
+
+    folder: Path
+
+    @cached_property
+    def rows(self) -> dict[str, list[Row]]:
+        """The kept rows by file."""
+        return {path.stem: read_json_lines(path) for path in sorted((self.folder / "dataset").glob("*.jsonl"))}
+
+    @cached_property
+    def rejections(self) -> list[Rejection]:
+        """The dropped rows."""
+        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
+
+
+class RunRecord(_Rows):
+    """What a run left in `folder`; its parts are read when they are asked for.
+
+    Raises:
+        InputError: there is no run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / "run.json").is_file():
+            raise InputError(f"{folder} holds no run; make one with: matrix-graph run --out {folder}")
+        self._memories: dict[str, dict[str, Memory]] = {}
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of run.json."""
+        found: dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
+        return found
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """The society; nobody if the run ended before there was one."""
+        path = self.folder / "society.json"
+        return plan.from_json(json.loads(path.read_text("utf-8"))["groups"]) if path.is_file() else ()
+
+    @cached_property
+    def scenarios(self) -> list[Scenario]:
+        """The scenarios in their order."""
+        return read_json_lines(self.folder / "scenarios.jsonl")  # type: ignore[return-value]
+
+    @cached_property
+    def calls(self) -> dict[str, Entry]:
+        """The model calls by slot."""
+        return {entry.slot: entry for entry in self.entries()}
+
+    @cached_property
+    def moments(self) -> list[Moment]:
+        """The turns in their order."""
+        return moments_of(self.scenarios)
+
+    @property
+    def over(self) -> bool:
+        """Whether it goes no further, which a record does not."""
+        return True
+
+    @property
+    def ended(self) -> str:
+        """How the run ended."""
+        return str(self.summary["ended"])
+
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return str(self.folder)
+
+    def entries(self, slot: str = "") -> list[Entry]:
+        """What is in the journal under slots that begin so, oldest first."""
+        path = self.folder / "journal.sqlite"
+        return entries_in(path, slot) if path.is_file() else []
+
+    def call(self, slot: str) -> Entry | None:
+        """The call at that place."""
+        return self.calls.get(slot) or last_at(slot, list(self.calls.values()))
+
+    def memories(self, agent: str) -> dict[str, Memory]:
+        """What the agent remembers at the end, by step and number; nothing where the run's store is
+        gone or in use.
+        """
+        if agent not in self._memories:
+            self._memories[agent] = self._read_memories(agent)
+        return self._memories[agent]
+
+    def _read_memories(self, agent: str) -> dict[str, Memory]:
+        if not (self.folder / "chroma").is_dir():
+            return {}
+        try:
+            store = ChromaStore(self.folder / "chroma")
+        except InputError:
+            return {}
+        try:
+            memory = EpisodicMemory(store, Embedder(embedding_model(NONE)))
+            return {f"{m.step}-{m.number}": m for m in finished(memory.all(agent))}
+        finally:
+            store.close()
+
+
+class FilterRecord(_Rows):
+    """What a filter run left in `folder`.
+
+    Raises:
+        InputError: there is none.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        if not (folder / SUMMARY).is_file():
+            raise InputError(f"{folder} holds no filter run; make one with: matrix-graph filter ROWS --out {folder}")
+
+    @cached_property
+    def summary(self) -> dict[str, Any]:
+        """The content of filter.json."""
+        found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text("utf-8"))
+        return found
+
+
+def asked(entry: Entry) -> list[dict[str, str]]:
+    """The chat messages of a call."""
+    messages: list[dict[str, str]] = json.loads(entry.request)["messages"]
+    return messages

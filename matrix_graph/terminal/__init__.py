@@ -1,0 +1,1 @@
+"""The command line: runs, progress, traces and the debugger on a terminal."""

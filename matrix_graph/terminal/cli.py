@@ -1,0 +1,324 @@
+"""The command line. Exit codes: 0 done, 2 bad input, 3 fewer rows than asked, 4 provider down, 130
+and 143 stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import signal
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from matrix_graph.debugger.debugger import Debugger
+from matrix_graph.debugger.snapshot import record_of
+from matrix_graph.errors import InputError, MatrixError
+from matrix_graph.export.files import read_json_lines
+from matrix_graph.export.folder import export as exported
+from matrix_graph.export.formats import VIEWS
+from matrix_graph.filtering.rows import answers_of, prompt_of
+from matrix_graph.llm.models import LOCAL
+from matrix_graph.report.page import write_report
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.estimates import estimate as estimated
+from matrix_graph.runs.filter_config import FilterConfig
+from matrix_graph.runs.filter_runner import filter_rows, refilter
+from matrix_graph.runs.runner import RunResult
+from matrix_graph.society.profiles import load_profiles
+from matrix_graph.terminal.filtered import FilterProgress, print_filtered
+from matrix_graph.terminal.options import options_of
+from matrix_graph.terminal.screen import Screen
+from matrix_graph.terminal.session import answered, prices, stepped, stoppable
+from matrix_graph.terminal.summary import print_run
+from matrix_graph.terminal.trace import printable
+from matrix_graph.terminal.trace import trace as traced
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+err = Console(stderr=True, highlight=False)
+
+
+@app.callback()
+def main() -> None:
+    """Post-training data from a simulated society."""
+
+
+@app.command()
+@options_of(RunConfig)
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file with options; flags come on top of it")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="delete the run in --out first")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="step through the run as it happens")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print the final summary as JSON on standard output")
+    ] = False,
+    **options: Any,
+) -> None:
+    """Simulate a society and write the data set that comes out of it."""
+    stopped: list[signal.Signals] = []
+    try:
+        settings = RunConfig.load(config, options)
+        if debug and as_json:
+            raise InputError("--debug and --json exclude each other.")
+        if debug:
+            result = stepped(settings, resume, overwrite, stopped, err)
+        else:
+            result = asyncio.run(stoppable(settings, resume, overwrite, stopped, err))
+            result = answered(result, settings, stopped, err)
+    except MatrixError as error:
+        _fail(error, as_json)
+    except KeyboardInterrupt:
+        _tell_stopped(settings.out)
+        raise typer.Exit(128 + (stopped[0] if stopped else signal.SIGINT)) from None
+    if as_json:
+        sys.stdout.write(
+            json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n"
+        )
+    print_run(result, err)
+    write_report(result.out)
+    if not result.complete and not result.summary["ended"].startswith("exhausted"):
+        _tell_stopped(result.out)
+    raise typer.Exit(_exit_code(result, stopped))
+
+
+@app.command()
+@options_of(RunConfig)
+def estimate(
+    config: Annotated[
+        Path | None, typer.Argument(help="YAML file with options; flags come on top of it")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="print it as JSON on standard output")
+    ] = False,
+    **options: Any,
+) -> None:
+    """Say how many calls and tokens a run would take, without making any."""
+    try:
+        settings = RunConfig.load(config, options)
+        profiles, _ = load_profiles(settings.profiles, strict=settings.strict)
+        found = estimated(settings, profiles)
+    except MatrixError as error:
+        _fail(error, as_json)
+    if as_json:
+        parts = {part.name: part.calls for part in found.parts}
+        sys.stdout.write(json.dumps(found.totals() | {"calls_by_part": parts}) + "\n")
+        return
+    table = Table("calls for", "calls", "tokens in", "tokens out", box=None)
+    for part in found.parts:
+        table.add_row(
+            part.name,
+            f"{part.calls:,}",
+            f"{part.calls * part.input_tokens:,}",
+            f"{part.calls * part.output_tokens:,}",
+        )
+    table.add_row(
+        "all",
+        f"{found.calls:,}",
+        f"{found.input_tokens:,}",
+        f"{found.output_tokens:,}",
+        style="bold",
+    )
+    out = Console(highlight=False)
+    out.print(table)
+    if found.cost:
+        out.print(f"About {found.cost:.2f} USD.")
+    elif settings.model != LOCAL:
+        out.print(
+            f"No price is known for {settings.model}; give --price IN,OUT (USD per million tokens)."
+        )
+
+
+@app.command()
+def show(
+    folder: Annotated[Path, typer.Argument(help="a run's folder")],
+    rows: Annotated[int, typer.Option(help="how many rows of each kind")] = 5,
+) -> None:
+    """Read some rows of a finished run, each with where it comes from."""
+    try:
+        scenarios = {s["id"]: s for s in read_json_lines(folder / "scenarios.jsonl")}
+        files = sorted((folder / "dataset").glob("*.jsonl"))
+        if not files:
+            raise InputError(
+                f"{folder} holds no data set; make one with: matrix-graph run --out {folder}"
+            )
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    out = Console(highlight=False)
+    for file in files:
+        for row in read_json_lines(file)[:rows]:
+            origin = row.get("provenance", {})
+            scenario, agent = (
+                scenarios.get(origin.get("scenario_id", ""), {}),
+                origin.get("agent_id", ""),
+            )
+            person = scenario.get("people", {}).get(agent, {}).get("name", agent)
+            out.rule(
+                Text(f"{row.get('id', '')} · {person} · {origin.get('group', '')}"), align="left"
+            )
+            for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
+                name = "answer" if label == "messages" else label
+                out.print(Text.assemble((f"{name:>8}  ", "bold"), printable(text)), soft_wrap=True)
+
+
+@app.command()
+def trace(
+    folder: Annotated[Path, typer.Argument(help="a run's folder")],
+    row: Annotated[str, typer.Argument(help="id of a row, kept or dropped")],
+) -> None:
+    """Show where a row comes from: its calls, its scenario, the person's actions, and what they
+    heard.
+    """
+    try:
+        tree = traced(folder, row)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    Console(highlight=False).print(tree)
+
+
+@app.command(name="report")
+def report_page(
+    folder: Annotated[Path, typer.Argument(help="the folder of a run, or of a filter run")],
+) -> None:
+    """Write the run as one page, FOLDER/report.html, to open in a browser."""
+    try:
+        path = write_report(folder)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    err.print(f"Written: {path}", soft_wrap=True)
+
+
+@app.command()
+def debug(
+    folder: Annotated[Path, typer.Argument(help="a run's folder, also of one that is going on")],
+) -> None:
+    """Step through a run, see who knew what and why, change the past and compare what comes of it.
+
+    Of a run that is going on elsewhere it shows what has happened up to now. To hold a run as it
+    happens, and to change it: matrix-graph run --debug, also with --resume.
+    """
+    try:
+        record = record_of(folder)
+        price = record.summary["config"].get("price")
+        screen = Screen(Debugger(record), folder, Console(highlight=False), prices(price))
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    screen.loop()
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="a run's folder")],
+    to: Annotated[str, typer.Option(help=", ".join(VIEWS))],
+    out: Annotated[
+        Path | None, typer.Option(help="where to write; FOLDER/export/TO by default")
+    ] = None,
+) -> None:
+    """Write the rows in a trainer's own layout, with a training configuration where there is one."""
+    try:
+        done = exported(folder, to, out)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    for name, count in done.rows.items():
+        err.print(f"{count:>8,}  {done.folder / name}", soft_wrap=True)
+    for reason, n in Counter(refused["reason"] for refused in done.refused).items():
+        err.print(f"{n:>8,}  left out: {reason}", markup=False, soft_wrap=True)
+
+
+@app.command(name="filter")
+@options_of(FilterConfig)
+def filter_file(
+    rows: Annotated[Path, typer.Argument(help="JSON Lines in one of TRL's layouts")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="YAML file with options; flags come on top")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="delete the run in --out first")
+    ] = False,
+    **options: Any,
+) -> None:
+    """Keep of any data set what training learns from; say what goes and why, and write controls to
+    train beside.
+    """
+    try:
+        settings = FilterConfig.load(config, options)
+        with FilterProgress(err) as progress:
+            run = filter_rows(
+                rows, settings, resume=resume, overwrite=overwrite, listen=progress.listen
+            )
+            result = asyncio.run(run)
+    except MatrixError as error:
+        if not isinstance(error, InputError):
+            err.print(
+                f"Go on with the same command and --resume; {settings.out} keeps what was answered."
+            )
+        _fail(error, as_json=False)
+    except KeyboardInterrupt:
+        err.print(
+            f"Stopped. Go on with the same command and --resume; {settings.out} keeps what was "
+            "answered."
+        )
+        raise typer.Exit(128 + signal.SIGINT) from None
+    write_report(result.out)
+    print_filtered(result, err)
+
+
+@app.command(name="refilter")
+def refilter_folder(
+    folder: Annotated[Path, typer.Argument(help="the folder of a filter run")],
+    rules: Annotated[
+        Path | None,
+        typer.Option(help="YAML with rules and thresholds; those of before if not given"),
+    ] = None,
+) -> None:
+    """Filter again with other thresholds, on what was measured before: no model is asked."""
+    try:
+        result = asyncio.run(refilter(folder, rules))
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    write_report(result.out)
+    print_filtered(result, err)
+
+
+def _fail(error: MatrixError, as_json: bool) -> NoReturn:
+    if as_json:
+        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+    label = "Bad input" if isinstance(error, InputError) else "Error"
+    err.print(f"{label}: {error}", markup=False, soft_wrap=True)
+    raise typer.Exit(error.exit_code)
+
+
+def _tell_stopped(out: Path) -> None:
+    if (out / "run.json").is_file():
+        err.print(
+            f"Go on with: matrix-graph run --out {shlex.quote(str(out))} --resume", soft_wrap=True
+        )
+    else:
+        err.print("Stopped before anything was written.")
+
+
+def _exit_code(result: RunResult, stopped: list[signal.Signals]) -> int:
+    ended = result.summary["ended"]
+    if stopped and ended == "interrupted":
+        return 128 + stopped[0]
+    if result.complete:
+        return 0
+    return 3 if result.asked or ended.startswith(("exhausted", "paused: the cap")) else 4
+
+
+if __name__ == "__main__":
+    app()

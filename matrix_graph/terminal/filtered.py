@@ -1,0 +1,104 @@
+"""A filter run on the terminal: how far it is, then the funnel, what it changed, and what its pairs
+are like.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from matrix_graph.runs.filter_folder import FilterResult
+
+
+class FilterProgress:
+    """Listens to a filter's events and draws those of the steps that ask models; use as a context
+    manager.
+    """
+
+    def __init__(self, console: Console) -> None:
+        columns = (
+            TextColumn("{task.description:<12}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> FilterProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def listen(self, event: dict[str, Any]) -> None:
+        """Take in one event of the graph."""
+        if event.get("event") == "measured":
+            if event["step"] not in self._tasks:
+                self._tasks[event["step"]] = self._progress.add_task(
+                    event["step"], total=event["total"]
+                )
+            self._progress.update(self._tasks[event["step"]], completed=event["done"])
+
+
+def print_filtered(result: FilterResult, out: Console) -> None:
+    """What a filter run came to."""
+    summary = result.summary
+    table = Table("step", "left", "dropped", "why", box=None)
+    table.add_row("given", f"{summary['given']:,}", "", "")
+    for stage in summary["funnel"]:
+        why = escape(", ".join(f"{n:,} × {rule}" for rule, n in stage["rules"].items()))
+        table.add_row(
+            escape(stage["step"]),
+            f"{stage['left']:,}",
+            f"{stage['dropped']:,}" if stage["dropped"] else "",
+            why,
+        )
+    out.print(table)
+    if summary["effects"]:
+        _print_effects(summary, out)
+    if summary["pairs"]["pairs"]:
+        told = {
+            name: value
+            for name, value in summary["pairs"].items()
+            if name != "margins" and value is not None
+        }
+        out.print(
+            "pairs: "
+            + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in told.items())
+        )
+    out.print(
+        f"{summary['kept']:,} of {summary['given']:,} rows kept in {result.out / 'dataset'}",
+        markup=False,
+        soft_wrap=True,
+    )
+    out.print(f"As a page: {result.out / 'report.html'}", markup=False, soft_wrap=True)
+
+
+def _print_effects(summary: dict[str, Any], out: Console) -> None:
+    drawn_from = summary["controls"]["drawn_from"]
+    table = Table(
+        "", "kept", "random", "of the same lengths", f"kept − random ({drawn_from}; 95 %)", box=None
+    )
+    for row in summary["effects"]:
+        apart = row["difference"]["random"]
+        sure = "" if apart["low"] <= 0 <= apart["high"] else " *"
+        means = [f"{row[name]['mean']:.3g}" for name in ("kept", "random", "length_matched")]
+        table.add_row(
+            escape(row["measure"]),
+            *means,
+            f"{apart['mean']:+.3g} [{apart['low']:+.3g}, {apart['high']:+.3g}]{sure}",
+        )
+    out.print(table)

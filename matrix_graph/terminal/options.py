@@ -1,0 +1,55 @@
+"""Command line options made from the fields of a configuration, so that each is stated once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from inspect import Parameter, Signature, signature
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+from pydantic.fields import FieldInfo
+
+from matrix_graph.runs.options import Options
+
+
+def options_of(config: type[Options]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command that takes `**options` a flag for every field of `config`, None where it is
+    not given.
+    """
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(command, include_extras=True)
+        given = signature(command).parameters.items()
+        own = [p.replace(annotation=hints[n]) for n, p in given if p.kind != p.VAR_KEYWORD]
+        made = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, field))
+            for name, field in config.model_fields.items()
+        ]
+        parameters = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own] + made
+
+        @wraps(command)
+        def called(**given: Any) -> None:
+            command(**given)
+
+        called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+        called.__annotations__ = {p.name: p.annotation for p in parameters}
+        return called
+
+    return decorated
+
+
+def _option(name: str, field: FieldInfo) -> Any:
+    kinds = {
+        kind
+        for kind in (get_args(field.annotation) or (field.annotation,))
+        if kind is not type(None)
+    }
+    kind = next((k for k in (bool, int, float, Path) if k in kinds), str)
+    if tuple in {get_origin(k) for k in (field.annotation, *kinds)}:
+        kind = str
+    flag = "--" + name.replace("_", "-")
+    # Without an explicit name a switch would get a --no-... twin, which no option here needs.
+    option = typer.Option(flag, help=field.description, show_default=False)
+    return Annotated[kind | None, option]

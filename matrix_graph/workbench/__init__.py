@@ -1,1 +1,0 @@
-"""What drives runs from outside: the command line and its progress display."""
