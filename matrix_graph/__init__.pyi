@@ -16,6 +16,7 @@ from .schema import Group as Group
 from .schema import Persona as Persona
 from .schema import Profile as Profile
 from .society.agent import human_agent as human_agent
+from .society.building import abuild_groups as abuild_groups
 from .society.building import build_groups as build_groups
 from .society.graph import create_society as create_society
 from .society.modulated import ModulatedState as ModulatedState

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple
 
 from matrix_graph.llm.journal import Entry, Journal, clean, entry_for
+from matrix_graph.llm.slot import Slot
 from matrix_graph.schema import Message
 
 AmendmentKind = Literal["action", "message", "memory", "plan"]
@@ -35,11 +36,11 @@ class Amendment(NamedTuple):
     was: str = ""
 
     @property
-    def slot(self) -> str:
+    def slot(self) -> Slot:
         """Its place in the journal; a later amendment of the same thing from the same turn on takes
         it over.
         """
-        return f"{PREFIX}{self.kind}/{self.agent}/{self.what}/{self.since}"
+        return Slot(stage="amend", who=self.agent, what=self.kind, part=self.what, step=self.since)
 
     def entry(self) -> Entry:
         """The amendment as an entry of the journal, which counts as no call."""
@@ -62,7 +63,7 @@ class Amendments:
     """
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        self._own: dict[str, dict[str, Amendment]] = defaultdict(dict)
+        self._own: dict[str, dict[Slot, Amendment]] = defaultdict(dict)
         for entry in entries:
             self._take(Amendment(text=entry.answer, **json.loads(entry.request)))
 

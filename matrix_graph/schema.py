@@ -77,6 +77,7 @@ class Message(TypedDict):
     """An action as it reached somebody, and why."""
 
     id: str
+    action: str
     sender: str
     sender_name: str
     recipient: str
@@ -127,11 +128,17 @@ class Delivery(TypedDict):
 
 
 class Failure(TypedDict):
-    """Something that did not happen, and why."""
+    """Something that did not happen, and why.
 
-    stage: str
+    `who` is the id of the agent, group, profile or row; `call` the call's place in the journal,
+    if one was made; `step` counts from the run's beginning, where it happened to an agent.
+    """
+
+    stage: Literal["persona", "act", "route", "summary", "generate"]
     who: str
     reason: str
+    call: str
+    step: NotRequired[int]
 
 
 class Person(TypedDict):

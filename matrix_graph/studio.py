@@ -15,9 +15,9 @@ from matrix_graph.filtering.graph import create_filter
 from matrix_graph.generation.graph import create_generator
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.schema import Group, Persona, Profile
-from matrix_graph.society import plan
 from matrix_graph.society.graph import create_society
 from matrix_graph.society.profiles import load_profiles
+from matrix_graph.society.serialization import groups_from_json
 
 _SIZE, _GROUPS = 3, 2
 _PLAN = (
@@ -30,7 +30,9 @@ _PLAN = (
 
 def _groups() -> tuple[Group, ...]:
     if folder := os.environ.get("MATRIX_GRAPH_RUN"):
-        return plan.from_json(json.loads(Path(folder, "society.json").read_text("utf-8"))["groups"])
+        return groups_from_json(
+            json.loads(Path(folder, "society.json").read_text("utf-8"))["groups"]
+        )
     people = [_unwritten(profile) for profile in load_profiles()[0][: _SIZE * _GROUPS]]
     return tuple(
         Group(f"group-{n + 1:03}", tuple(people[n * _SIZE : (n + 1) * _SIZE]))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from matrix_graph.context import Context
+from matrix_graph.llm.slot import Slot
+from matrix_graph.resources import opening
 from matrix_graph.schema import Action, Group, Persona, Profile, Row, Scenario
 from matrix_graph.testing import FakeChat, FakeEmbeddings
 
@@ -59,3 +61,14 @@ def scenario(number: int, agents: list[str], summary: str, *, steps: int = 1) ->
     ]
     origin = {"id": f"s{number}", "group": f"g{number % 2}", "round": number}
     return Scenario(**origin, agents=agents, actions=actions, summary=summary)  # type: ignore[typeddict-item]
+
+
+async def close(context: Context) -> None:
+    """Close what is open for `context` now, and not when the object goes."""
+    async with opening(context):
+        pass
+
+
+def slot(who: str) -> Slot:
+    """Some place in the work."""
+    return Slot(stage="persona", who=who)

@@ -41,7 +41,7 @@ async def test_the_society_as_a_node_with_their_own_checkpointer_and_store() -> 
     config: Any = {"configurable": {"thread_id": "mine"}, "recursion_limit": 1_000}
     out = await graph.ainvoke({"quota": 2}, config, context=context())
     assert out["told"] == "2 scenarios"
-    assert len(await Records(store, "run").all("scenarios")) == 2
+    assert len(await Records(store, "run").aall("scenarios")) == 2
     assert [s async for s in graph.aget_state_history(config)], "their checkpointer has the history"
 
 
@@ -115,7 +115,7 @@ async def test_events_stream_and_calls_carry_the_agents_names() -> None:
     assert {m.get("agent") for m in seen} >= {"agent0", "agent1"}
     assert {m.get("group") for m in seen} >= {"group-001"}
     assert all(set(m["tags"]) >= {"matrix-graph", "society"} for m in seen)
-    assert "society/r0/s0/agent0#1" in {m["name"] for m in seen}
+    assert "society/r0.s0/agent0/act#1" in {m["name"] for m in seen}
 
 
 async def test_langgraphs_retries_and_cache_stand_beside_ours() -> None:

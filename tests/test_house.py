@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "matrix_graph"
 BASE = {"errors", "schema"}
-STAGE = BASE | {"llm", "memory", "context"}
+STAGE = BASE | {"llm", "memory", "context", "resources"}
 RUNS = STAGE | {"amendments", "society", "generation", "filtering", "export", "pipeline"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
@@ -21,7 +21,8 @@ BELOW: dict[str, set[str]] = {
     "llm": BASE,
     "memory": BASE | {"llm"},
     "amendments": BASE | {"llm"},
-    "context": BASE | {"llm", "memory", "amendments"},
+    "context": {"schema"},
+    "resources": BASE | {"llm", "memory", "amendments", "context"},
     "society": STAGE | {"amendments"},
     "generation": STAGE,
     "filtering": STAGE,
@@ -39,6 +40,7 @@ BELOW: dict[str, set[str]] = {
 PUBLIC = {
     *("create_society", "create_generator", "create_filter", "create_matrix", "add_modulator"),
     *("ModulatedState", "Context", "Group", "Persona", "Profile", "load_profiles", "build_groups"),
+    "abuild_groups",
     *("human_agent", "Records", "RunConfig", "RunResult", "run", "arun", "ChromaStore"),
     *("MatrixError", "InputError", "RunPaused", "CallFailed"),
 }

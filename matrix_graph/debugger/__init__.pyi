@@ -1,4 +1,6 @@
 from .branch import Difference as Difference
+from .branch import afork_run as afork_run
+from .branch import areplay_run as areplay_run
 from .branch import diff_runs as diff_runs
 from .branch import fork_run as fork_run
 from .branch import preference_pair as preference_pair

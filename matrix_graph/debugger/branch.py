@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,8 +18,10 @@ from matrix_graph.debugger.live import Live
 from matrix_graph.debugger.sources import LiveGraph, LiveRun
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import write_text
-from matrix_graph.llm.journal import copy_journal
-from matrix_graph.runs.config import RunConfig
+from matrix_graph.llm.journal import Journal, copy_journal
+from matrix_graph.llm.tasks import run_sync
+from matrix_graph.runs.config import JOURNAL, RunConfig
+from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.folder import check_folder, clear_folder
 from matrix_graph.runs.record import RunRecord, asked
 from matrix_graph.runs.runner import Listener, RunResult, arun
@@ -35,7 +38,12 @@ class Difference(NamedTuple):
     there: Action | None
 
 
-async def fork_run(
+def fork_run(record: RunRecord, change: Change, out: Path) -> RunResult:
+    """`afork_run` for code that is not asynchronous."""
+    return run_sync(afork_run(record, change, out))
+
+
+async def afork_run(
     record: RunRecord, change: Change, out: Path, listen: Listener | None = None
 ) -> RunResult:
     """Run the record's run again in `out`, with a change in its past, to its end.
@@ -47,7 +55,12 @@ async def fork_run(
     return await arun(RunConfig.model_validate({"out": out}), resume=True, listen=listen)
 
 
-async def replay_run(folder: Path, out: Path, *, overwrite: bool = False) -> RunResult:
+def replay_run(folder: Path, out: Path, *, overwrite: bool = False) -> RunResult:
+    """`areplay_run` for code that is not asynchronous."""
+    return run_sync(areplay_run(folder, out, overwrite=overwrite))
+
+
+async def areplay_run(folder: Path, out: Path, *, overwrite: bool = False) -> RunResult:
     """Live a run again in `out` from its beginning and its journals alone, as far as they go; no
     model is asked.
 
@@ -83,31 +96,34 @@ def live_branch(of: Past, change: Change, out: Path) -> Live:
 
 def begin_branch(folder: Path, change: Change, out: Path) -> None:
     """The branch's folder: the same beginning and the same journal, but for the change. Errors as
-    `fork_run`.
+    `afork_run`.
     """
     if out.exists():
         raise InputError(f"{out} is there already; name a new folder for the branch.")
     copy_run(folder, out, forked={"from": str(folder), **change._asdict()})
     try:
-        put_into(out / "journal.sqlite", change)
+        put_into(out / JOURNAL, change)
     except InputError:
         shutil.rmtree(out)
         raise
 
 
-def copy_run(folder: Path, out: Path, **more: object) -> None:
-    """What a run is lived again from, also of one that is going on: its beginning and its journals."""
+def copy_run(folder: Path, out: Path, forked: Mapping[str, object] | None = None) -> None:
+    """What a run is lived again from, also of one that is going on: its beginning and its journal.
+
+    What it has used so far is not the copy's.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    for path in [folder / "journal.sqlite", *sorted((folder / "journals").glob("*.sqlite"))]:
-        target = out / path.relative_to(folder)
-        target.parent.mkdir(exist_ok=True)
-        copy_journal(path, target)
+    copy_journal(folder / JOURNAL, out / JOURNAL)
+    journal = Journal(out / JOURNAL)
+    journal.forget_spending()
+    journal.close()
     begun = json.loads((folder / "run.json").read_text("utf-8"))
     begun["config"] |= {"out": str(out)}
-    write_text(
-        out / "run.json",
-        json.dumps(begun | more | {"ended": "forked", "seconds": 0.0}, ensure_ascii=False),
-    )
+    begun |= {"ended": Ended("running").public(), "seconds": 0.0}
+    if forked:
+        begun["forked"] = dict(forked)
+    write_text(out / "run.json", json.dumps(begun, ensure_ascii=False))
 
 
 def diff_runs(here: Past, there: Past) -> list[Difference]:

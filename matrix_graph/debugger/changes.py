@@ -10,7 +10,7 @@ from typing import NamedTuple
 from matrix_graph.amendments import Amendment
 from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import Journal
-from matrix_graph.llm.settled import finished
+from matrix_graph.llm.tasks import run_sync
 
 
 class CallEdit(NamedTuple):
@@ -47,7 +47,7 @@ def put_into(path: Path, change: Change) -> None:
                 f"There is no call at {change.slot!r}; they have places such as persona/p001#1."
             )
         for entry in entries:
-            finished(journal.record(entry))
+            run_sync(journal.record(entry))
     finally:
         journal.close()
 

@@ -17,15 +17,18 @@ from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from matrix_graph.amendments import Amendment
-from matrix_graph.context import Resources
 from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import Entry, entries_in, last_at
-from matrix_graph.llm.settled import finished
+from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.lane import Memory
+from matrix_graph.resources import Resources
+from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.moments import Moment, moments_of
-from matrix_graph.schema import Failure, Group, Scenario
+from matrix_graph.runs.runner import RunResult
+from matrix_graph.schema import Group, Scenario
 from matrix_graph.society.state import time_of
+from matrix_graph.society.turn import failure_of
 from matrix_graph.society.watch import Taken, Watch
 
 T = TypeVar("T")
@@ -105,11 +108,14 @@ class Live:
         return list(self._scenarios.values())
 
     @property
-    def ended(self) -> str:
-        """How the run ended; empty before."""
-        summary = getattr(self.result, "summary", {})
+    def ended(self) -> Ended | None:
+        """How the run ended; None before."""
+        if isinstance(self.result, RunResult):
+            return self.result.ended
+        if not self.over:
+            return None
         waits = isinstance(self.result, dict) and "__interrupt__" in self.result
-        return str(summary.get("ended") or ("a person is asked" if waits else ""))
+        return Ended("asked", "a person is asked") if waits else Ended("complete")
 
     @property
     def held(self) -> Moment | None:
@@ -171,7 +177,7 @@ class Live:
         """What the agent remembers now, by step and number."""
         if self._memory is None:
             return {}
-        return {f"{m.step}-{m.number}": m for m in self._within(self._memory.all(agent))}
+        return {f"{m.step}-{m.number}": m for m in self._within(self._memory.aall(agent))}
 
     def close(self) -> None:
         """Stop the run; what was answered is kept."""
@@ -205,6 +211,10 @@ class Live:
                     if self._stop(moment, known=True):
                         await self._hold(moment, None)
 
+    def _stopped(self) -> Any:
+        """What a run that was cancelled left."""
+        return None
+
     def _note(self, taken: Taken) -> Moment:
         outcome, turn = taken.outcome, taken.turn
         name = f"{taken.group.id}-r{turn['round']}"
@@ -212,16 +222,9 @@ class Live:
             id=name, group=taken.group.id, round=turn["round"], agents=[], actions=[], summary=""
         )
         scenario = self._scenarios.setdefault(name, begun)
-        why = Failure(
-            stage="act", who=outcome["call"] or outcome["agent"], reason=outcome["reason"]
-        )
+        failure = None if taken.action else failure_of(outcome, time_of(turn))
         moment = Moment(
-            scenario,
-            turn["agent"],
-            time_of(turn),
-            taken.action,
-            None if taken.action else why,
-            turn["observations"],
+            scenario, turn["agent"], time_of(turn), taken.action, failure, turn["observations"]
         )
         number = self._numbers[name].setdefault((moment.agent, moment.step), len(self.moments))
         if number == len(self.moments):
@@ -268,13 +271,13 @@ class Live:
                 return asyncio.run_coroutine_threadsafe(work_there, self._loop).result()
             except RuntimeError:
                 work_there.close()
-        return finished(done())
+        return run_sync(done())
 
     def _main(self) -> None:
         try:
             self.result = asyncio.run(self._run())
         except asyncio.CancelledError:
-            pass
+            self.result = self._stopped()
         except BaseException as error:  # noqa: BLE001 (who steps through the run gets it)
             self._error = error
         self._arrivals.put(None)

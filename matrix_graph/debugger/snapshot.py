@@ -75,7 +75,7 @@ def record_of(folder: Path) -> RunRecord:
             "it."
         )
     record = RunRecord(folder)
-    if record.summary["ended"].startswith(("complete", "exhausted")):
+    if record.ended.over:
         return record
     if not (folder / "journal.sqlite").is_file():
         raise InputError(f"The run in {folder} has only just begun; wait for its first calls.")

@@ -55,6 +55,9 @@ class LiveRun(Live):
             past,
         )
 
+    def _stopped(self) -> RunResult | None:
+        return RunResult.of(self.folder) if (self.folder / "run.json").is_file() else None
+
 
 class LiveGraph(Live):
     """A compiled graph with a society in it, the graph of a society itself or any that holds one.

@@ -49,7 +49,7 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         f"| student | {_cell(config['student'] or config['model'])} |",
         f"| embeddings | {_cell(config['embeddings'])} |",
         f"| seed | {config['seed']} |",
-        f"| how the run ended | {_cell(summary['ended'])} |",
+        f"| how the run ended | {_cell(summary['ended']['status'])} |",
         "",
         "## Dropped rows",
         "",

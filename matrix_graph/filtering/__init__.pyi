@@ -1,6 +1,8 @@
 from .graph import create_filter as create_filter
-from .rules import Means as Means
+from .rules import Models as Models
 from .rules import Rules as Rules
+from .step import Comparing as Comparing
+from .step import Comparison as Comparison
 from .step import Drop as Drop
 from .step import Finding as Finding
 from .step import Note as Note

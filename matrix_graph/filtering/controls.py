@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from matrix_graph.filtering.noted import judge_of, rewards_of
+from matrix_graph.filtering.columns import judge_of, rewards_of
 from matrix_graph.filtering.rows import answer_of, prompt_of, words_in, words_of
 from matrix_graph.schema import Row
 

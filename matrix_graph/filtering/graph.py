@@ -13,13 +13,24 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.step import Drop, Finding, Note, Step, findings_of
+from matrix_graph.filtering.comparisons import comparison_of, seeded
+from matrix_graph.filtering.step import (
+    Comparing,
+    Comparison,
+    Drop,
+    Finding,
+    Note,
+    Step,
+    called,
+    check_ids,
+)
 from matrix_graph.filtering.steps.code import TestsPass
 from matrix_graph.filtering.steps.duplicates import ExactDuplicates, NearDuplicates
 from matrix_graph.filtering.steps.form import Form
 from matrix_graph.filtering.steps.language import Language
+from matrix_graph.resources import opened
 from matrix_graph.schema import Rejection, Row
 
 REVIEW = "review"
@@ -64,20 +75,23 @@ def create_filter(
     """The uncompiled graph of the filter; the default steps need no model, store or context.
 
     Args:
-        steps: Any callables with a `name` that fit `Step`, in their order.
+        steps: In their order; derive your own from `Step`.
         review: So many kept and so many dropped rows, drawn at random, are shown to a person at the
             end through `interrupt()`. Resume with `Command(resume={"keep": [ids], "drop": {id:
             reason}})`: dropped rows to keep after all, and kept ones to drop. Needs a checkpointer.
 
     Raises:
-        InputError: no steps, or two of one name.
+        InputError: no steps, two of one name, or something that is no step.
     """
+    for step in steps:
+        if not isinstance(step, Step):
+            raise InputError(f"{step!r} is no step; derive it from matrix_graph.filtering.Step.")
     names = [step.name for step in steps]
     if not names or len(set(names)) < len(names):
         raise InputError("A filter needs steps, each with a name of its own.")
     builder = StateGraph(FilterState, Context, input_schema=FilterInput, output_schema=FilterOutput)
     for before, step in zip([START, *names], steps, strict=False):
-        builder.add_node(step.name, _node(step))
+        builder.add_node(step.name, _node(step, first=before == START))
         builder.add_edge(before, step.name)
     if review:
         builder.add_node(REVIEW, _reviewed(review))
@@ -90,24 +104,41 @@ class _Node(Protocol):
     async def __call__(self, state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]: ...
 
 
-def _node(step: Step) -> _Node:
+def _node(step: Step, *, first: bool) -> _Node:
     async def run(state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]:
-        earlier = await _earlier(state, runtime) if getattr(step, "compares", False) else []
-        found = await findings_of(step, state["rows"], earlier)
+        # What an earlier invocation of the same thread dropped is not this one's.
+        before = [] if first else state.get("rejections", [])
+        rows = state["rows"]
+        check_ids(rows)
+        if isinstance(step, Comparing):
+            comparison = await _comparison(step, state, runtime)
+            found = await called(comparison.compare, rows)
+        else:
+            found = await step(rows)
         drops = {finding.id: finding for finding in found if isinstance(finding, Drop)}
-        rows = with_notes(state["rows"], found)
-        rejections = [_rejection(row, drop) for row in rows if (drop := drops.get(row["id"]))]
-        left = [row for row in rows if row["id"] not in drops]
-        told = {"step": step.name, "dropped": len(rejections), "left": len(left)}
-        runtime.stream_writer({"stage": "filter", "event": "step", **told})
-        return {"rows": left, "rejections": state.get("rejections", []) + rejections}
+        noted = with_notes(rows, found)
+        rejections = [_rejection(row, drop) for row in noted if (drop := drops.get(row["id"]))]
+        left = [row for row in noted if row["id"] not in drops]
+        counts = {"step": step.name, "dropped": len(rejections), "left": len(left)}
+        runtime.stream_writer({"stage": "filter", "event": "step", **counts})
+        return {"rows": left, "rejections": before + rejections}
 
     return run
 
 
+async def _comparison(step: Comparing, state: FilterState, runtime: Runtime[Context]) -> Comparison:
+    """The step's comparison with the `earlier` rows, or with those that the run has kept."""
+    if "earlier" in state or not (runtime.store and runtime.context):
+        return await seeded(step, state.get("earlier", []))
+    return await comparison_of(step, await opened(runtime.context), runtime.store, state["rows"])
+
+
 def with_notes(rows: Sequence[Row], found: Sequence[Finding]) -> list[Row]:
     """The rows with the columns that `found` notes."""
-    noted = {finding.id: finding.columns for finding in found if isinstance(finding, Note)}
+    noted: dict[str, dict[str, Any]] = {}
+    for finding in found:
+        if isinstance(finding, Note):
+            noted.setdefault(finding.id, {}).update(finding.columns)
     return [_with(row, noted.get(row["id"])) for row in rows]
 
 
@@ -155,11 +186,3 @@ def _reviewed(size: int) -> Any:
         }
 
     return review
-
-
-async def _earlier(state: FilterState, runtime: Runtime[Context]) -> list[Row]:
-    if "earlier" in state or not (runtime.store and runtime.context):
-        return state.get("earlier", [])
-    batch = {row["id"] for row in state["rows"]}
-    kept = await (await opened(runtime.context)).records(runtime.store).all("samples")
-    return [row for row in kept if row["id"] not in batch]

@@ -9,10 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from matrix_graph.context import opened
+from matrix_graph.context import Context
 from matrix_graph.filtering.rows import answers_of, asked_in, prompt_of
-from matrix_graph.filtering.step import Drop, Finding, Note, Step, findings_of
+from matrix_graph.filtering.step import Drop, Finding, Note, Step
 from matrix_graph.llm.journal import digest_of
+from matrix_graph.resources import opened
 from matrix_graph.schema import Row
 
 _Key = tuple[str, str, str]
@@ -29,18 +30,20 @@ class Ledger:
 
     def recording(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         """The same steps, with a record of what the measuring ones find."""
-        return tuple(
-            _Recording(step, self) if hasattr(step, "measures") else step for step in steps
-        )
+        return tuple(_Recording(step, self) if step.measures else step for step in steps)
 
     def replaying(self, steps: Sequence[Step]) -> tuple[Step, ...]:
         """The same steps without their measurements: what is on record holds, and rows of which
         nothing is go.
         """
-        return tuple(
-            _Replaying(step, self) if hasattr(step, "measures") or hasattr(step, "embeds") else step
-            for step in steps
-        )
+        return tuple(self._replayed(step) for step in steps)
+
+    def _replayed(self, step: Step) -> Step:
+        if step.measures:
+            return _Recorded(step, self)
+        if step.embeds:
+            return _Embedded(step)
+        return step
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """The ledger as JSON-ready lines."""
@@ -63,55 +66,61 @@ class Ledger:
         return ledger
 
 
-@dataclass(frozen=True)
-class _Recording:
-    step: Step
-    ledger: Ledger
+class _Wrapped(Step):
+    """A step under its own name that does something beside or in place of it."""
 
-    @property
-    def name(self) -> str:
-        return self.step.name
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self.name = step.name  # type: ignore[misc]
 
-    @property
-    def compares(self) -> bool:
-        return self.step.compares
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> Sequence[Finding]:
-        found = await findings_of(self.step, rows, earlier)
+class _Recording(_Wrapped):
+    """Notes in the ledger what the step finds."""
+
+    def __init__(self, step: Step, ledger: Ledger) -> None:
+        super().__init__(step)
+        self._ledger = ledger
+
+    async def find(self, rows: Sequence[Row]) -> Sequence[Finding]:
+        found = await self._step(rows)
         by_id = {finding.id: finding for finding in found}
-        self.ledger.found.update((_key(self.name, row), by_id.get(row["id"])) for row in rows)
+        for row in rows:
+            self._ledger.found[_key(self.name, row)] = by_id.get(row["id"])
         return found
 
 
-@dataclass(frozen=True)
-class _Replaying:
-    step: Any
-    ledger: Ledger
+class _Recorded(_Wrapped):
+    """Finds what is in the ledger; rows of which nothing is go."""
 
-    @property
-    def name(self) -> str:
-        return str(self.step.name)
+    def __init__(self, step: Step, ledger: Ledger) -> None:
+        super().__init__(step)
+        self._ledger = ledger
 
-    @property
-    def compares(self) -> bool:
-        return bool(self.step.compares)
+    def find(self, rows: Sequence[Row]) -> Sequence[Finding]:
+        found: list[Finding] = []
+        for row in rows:
+            key = _key(self.name, row)
+            if key not in self._ledger.found:
+                found.append(_unknown(self.name, row))
+            elif finding := self._ledger.found[key]:
+                found.append(finding)
+        return found
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> Sequence[Finding]:
-        if not hasattr(self.step, "embeds"):
-            missing = [row for row in rows if _key(self.name, row) not in self.ledger.found]
-            found = [f for row in rows if (f := self.ledger.found.get(_key(self.name, row)))]
-            return [*found, *map(self._unknown, missing)]
-        known = await (await opened(self.step.context)).embedder.known(
-            [prompt_of(row) for row in rows]
-        )
+
+class _Embedded(_Wrapped):
+    """The step over the rows whose vectors are on record; the others go."""
+
+    async def find(self, rows: Sequence[Row]) -> Sequence[Finding]:
+        context: Context | None = getattr(self._step, "context", None)
+        embedder = (await opened(context)).embedder
+        known = await embedder.known([prompt_of(row) for row in rows])
         there = [row for row, is_known in zip(rows, known, strict=True) if is_known]
-        unknown = [
-            self._unknown(row) for row, is_known in zip(rows, known, strict=True) if not is_known
-        ]
-        return [*unknown, *await findings_of(self.step, there, earlier)]
+        missing = [row for row, is_known in zip(rows, known, strict=True) if not is_known]
+        return [*(_unknown(self.name, row) for row in missing), *await self._step(there)]
 
-    def _unknown(self, row: Row) -> Drop:
-        return Drop(row["id"], "not measured", self.name, "reached this step before")
+
+def _unknown(step: str, row: Row) -> Drop:
+    return Drop(row["id"], "not measured", step, "reached this step before")
 
 
 def _key(step: str, row: Row) -> _Key:

@@ -1,18 +1,25 @@
 """The funnel as data: which rules hold, with which thresholds, in which order.
 
 A rule is switched on with its defaults by `true`, off by `false`, and given its thresholds by a
-mapping: `pass_rate: {low: 0.1, high: 0.9}`.
+mapping: `pass_rate: {low: 0.1, high: 0.9}`. Its thresholds are the fields of its step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
@@ -38,9 +45,6 @@ from matrix_graph.filtering.steps.signal import (
     ZeroAdvantage,
 )
 
-_FIXED = {"name", "compares", "measures", "benchmark", "context"}
-"""Fields of steps that are no thresholds."""
-
 HYGIENE = (
     "form",
     "language",
@@ -52,10 +56,17 @@ HYGIENE = (
 )
 """Steps that see to it that a row is usable; those after them choose among usable rows."""
 
+_GIVEN = {"benchmark", "context"}
+"""Fields of steps that are no thresholds: a run brings them."""
+_SHARES = ("quantile", "share")
+
+S = TypeVar("S", bound=Step)
+T = TypeVar("T")
+
 
 @dataclass(frozen=True)
-class Means:
-    """What the measuring steps are given to measure with; each may be missing.
+class Models:
+    """What the measuring steps measure with; each may be missing.
 
     Attributes:
         judges: A context each, whose model judges.
@@ -75,9 +86,31 @@ class Means:
     def contexts(self) -> tuple[Context, ...]:
         """All contexts among them, each once."""
         scorers = [getattr(scorer, "context", None) for scorer in self.scorers]
-        return tuple(
-            c for c in dict.fromkeys([*self.judges, self.student, self.embeddings, *scorers]) if c
-        )
+        everybody = [*self.judges, self.student, self.embeddings, *scorers]
+        return tuple(context for context in dict.fromkeys(everybody) if context)
+
+
+def _rule(step: type[S]) -> BeforeValidator:
+    """Read `true`, `false` or thresholds as a step of this kind, or as none."""
+
+    def read(value: Any) -> S | None:
+        if value is None or value is False:
+            return None
+        if value is True:
+            return step()
+        if isinstance(value, step):
+            return value
+        known = {f.name for f in fields(step)} - _GIVEN  # type: ignore[arg-type]
+        if not isinstance(value, Mapping):
+            raise ValueError(f"it takes true, false or {_thresholds(known)}, not {value!r}")
+        if unknown := [str(name) for name in value if name not in known]:
+            raise ValueError(f"it has no {', '.join(sorted(unknown))}, but {_thresholds(known)}")
+        kinds = get_type_hints(step)
+        made = step(**{name: _threshold(name, kinds[name], item) for name, item in value.items()})
+        _check_shares(made)
+        return made
+
+    return BeforeValidator(read)
 
 
 class Rules(BaseModel):
@@ -85,179 +118,167 @@ class Rules(BaseModel):
     measures it.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    form: Form | None = Form()
-    language: Language | None = Language()
-    code: TestsPass | None = TestsPass()
-    exact_duplicates: ExactDuplicates | None = ExactDuplicates()
-    near_duplicates: NearDuplicates | None = NearDuplicates()
-    semantic_duplicates: float | None = Field(default=0.9, ge=-1, le=1)
-    contamination: Contamination | None = Contamination()
-    judged: Judged | None = Judged()
-    rollouts: int = Field(default=8, ge=1, le=256)
-    rollout_tokens: int = Field(default=1024, ge=1)
-    zero_advantage: ZeroAdvantage | None = ZeroAdvantage()
-    pass_rate: PassRate | None = None
-    learnability: Learnability | None = None
-    min_reward: MinReward | None = None
-    rip: Rip | None = None
-    consistent: Consistent | None = None
-    not_guessable: NotGuessable | None = None
-    pairs: Pairs | None = None
-    pair_shape: PairShape | None = PairShape()
-    preferred: Preferred | None = None
-    select: int | None = Field(default=None, ge=1)
-    select_max_cosine: float = Field(default=0.9, ge=-1, le=1)
+    form: Annotated[Form | None, _rule(Form)] = Form()
+    language: Annotated[Language | None, _rule(Language)] = Language()
+    code: Annotated[TestsPass | None, _rule(TestsPass)] = TestsPass()
+    exact_duplicates: Annotated[ExactDuplicates | None, _rule(ExactDuplicates)] = ExactDuplicates()
+    near_duplicates: Annotated[NearDuplicates | None, _rule(NearDuplicates)] = NearDuplicates()
+    semantic_duplicates: Annotated[SemanticDuplicates | None, _rule(SemanticDuplicates)] = (
+        SemanticDuplicates()
+    )
+    contamination: Annotated[Contamination | None, _rule(Contamination)] = Contamination()
+    judged: Annotated[Judged | None, _rule(Judged)] = Judged()
+    rollouts: Annotated[Rollouts | None, _rule(Rollouts)] = Rollouts()
+    zero_advantage: Annotated[ZeroAdvantage | None, _rule(ZeroAdvantage)] = ZeroAdvantage()
+    pass_rate: Annotated[PassRate | None, _rule(PassRate)] = None
+    learnability: Annotated[Learnability | None, _rule(Learnability)] = None
+    min_reward: Annotated[MinReward | None, _rule(MinReward)] = None
+    rip: Annotated[Rip | None, _rule(Rip)] = None
+    consistent: Annotated[Consistent | None, _rule(Consistent)] = None
+    not_guessable: Annotated[NotGuessable | None, _rule(NotGuessable)] = None
+    pairs: Annotated[Pairs | None, _rule(Pairs)] = None
+    pair_shape: Annotated[PairShape | None, _rule(PairShape)] = PairShape()
+    preferred: Annotated[Preferred | None, _rule(Preferred)] = None
+    select: Annotated[Select | None, _rule(Select)] = None
     order: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
-    def _switched(cls, given: Any) -> Any:
+    def _is_mapping(cls, given: Any) -> Any:
         if not isinstance(given, Mapping):
             raise ValueError("rules are a mapping, such as: pass_rate: {low: 0.2, high: 0.8}")
-        return {name: _rule(name, value) for name, value in given.items()}
+        return given
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.near_duplicates and not 0.3 <= self.near_duplicates.threshold <= 1:
+            raise ValueError("near_duplicates: the threshold lies between 0.3 and 1")
+        if self.rollouts and not 1 <= self.rollouts.n <= 256:
+            raise ValueError("rollouts: n lies between 1 and 256")
+        if self.rollouts and self.rollouts.n < 2 and (self.zero_advantage or self.pass_rate):
+            raise ValueError(
+                "rollouts: one answer has no spread; take at least 2, or switch zero_advantage off"
+            )
+        if self.select and self.select.budget < 1:
+            raise ValueError("select: the budget is at least 1")
+        return self
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
         """From a YAML file.
 
         Raises:
-            InputError: it cannot be read, or a rule or threshold in it does not do.
+            InputError: it cannot be read, or a rule or threshold in it is refused.
         """
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text("utf-8")) or {})
+            return cls.model_validate(yaml.safe_load(Path(path).read_text("utf-8-sig")) or {})
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"Cannot read the rules in {path}: {error}") from error
         except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, e['loc'])) or 'rules'}: {e['msg']}"
-                for e in error.errors(include_url=False)
-            ]
+            problems = []
+            for found in error.errors(include_url=False):
+                place = ".".join(map(str, found["loc"])) or "rules"
+                problems.append(f"{place}: {found['msg'].removeprefix('Value error, ')}")
             raise InputError(f"{path}: {'; '.join(problems)}") from error
 
-    def steps(self, means: Means | None = None) -> tuple[Step, ...]:
+    def steps(self, models: Models | None = None) -> tuple[Step, ...]:
         """The steps of the funnel, in its order or in `order` (steps not named there follow in the
         funnel's).
 
         Raises:
             InputError: `order` names no step, or a rule is on whose measurement nothing can make.
         """
-        steps = {step.name: step for step in self._funnel(means or Means())}
+        steps = {step.name: step for step in self._funnel(models or Models())}
         if strangers := [name for name in self.order if name not in steps]:
-            raise InputError(
-                f"order: no step is called {', '.join(strangers)}; there are {', '.join(steps)}."
-            )
+            known = ", ".join(steps)
+            raise InputError(f"order: no step is called {', '.join(strangers)}; there are {known}.")
         return tuple(steps[name] for name in dict.fromkeys([*self.order, *steps]))
 
-    def _funnel(self, means: Means) -> list[Step]:
+    def _funnel(self, models: Models) -> list[Step]:
         steps: list[Step | None] = [
             self.form,
             self.language,
             self.code,
             self.exact_duplicates,
             self.near_duplicates,
-            self._semantic(means),
-            self._contamination(means),
-            *self._judging(means),
-            *self._rolled(means),
-            *self._signal(means),
-            self.pairs,
-            self.pair_shape,
-            *self._preferring(means),
-            self._select(means),
-        ]
-        return [step for step in steps if step is not None]
-
-    def _semantic(self, means: Means) -> Step | None:
-        if self.semantic_duplicates is None or means.embeddings is None:
-            return None
-        return SemanticDuplicates(means.embeddings, threshold=self.semantic_duplicates)
-
-    def _contamination(self, means: Means) -> Step | None:
-        if self.contamination is None or not means.benchmark:
-            return None
-        return Contamination.of(means.benchmark, share=self.contamination.share)
-
-    def _judging(self, means: Means) -> list[Step | None]:
-        return [Judge(means.judges), self.judged] if means.judges else []
-
-    def _preferring(self, means: Means) -> list[Step | None]:
-        return (
-            [Compare(_needed(means.judges, "preferred", "--judge")[0]), self.preferred]
-            if self.preferred
-            else []
-        )
-
-    def _rolled(self, means: Means) -> list[Step]:
-        if means.student is None:
-            return []
-        scorers = means.scorers or (Verifier(), *map(JudgeReward, means.judges[:1]))
-        guesses = [Guesses(means.student)] if self.not_guessable else []
-        return [
-            Rollouts(means.student, self.rollouts, self.rollout_tokens),
-            Rewards(scorers),
-            *guesses,
-        ]
-
-    def _signal(self, means: Means) -> list[Step | None]:
-        rules = [
+            self._semantic(models),
+            self._contamination(models),
+            *self._judging(models),
+            *self._rolled(models),
+            self.zero_advantage,
             self.pass_rate,
             self.learnability,
             self.min_reward,
             self.rip,
             self.consistent,
             self.not_guessable,
+            self.pairs,
+            self.pair_shape,
+            *self._preferring(models),
+            self._select(models),
         ]
-        return [self.zero_advantage, *rules]
+        return [step for step in steps if step is not None]
 
-    @model_validator(mode="after")
-    def _possible(self) -> Self:
-        for name, field in (
-            (n, f) for n in ("learnability", "min_reward", "rip") for f in ("quantile", "share")
-        ):
-            value = getattr(getattr(self, name), field, 0.5)
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name}: {field} lies between 0 and 1, and {value:g} does not")
-        if self.near_duplicates and not 0.3 <= self.near_duplicates.threshold <= 1:
-            raise ValueError("near_duplicates: the threshold lies between 0.3 and 1")
-        if self.rollouts < 2 and (self.zero_advantage or self.pass_rate):
-            raise ValueError(
-                "rollouts: one answer has no spread; take at least 2, or switch zero_advantage off"
-            )
-        return self
+    def _semantic(self, models: Models) -> Step | None:
+        if self.semantic_duplicates is None or models.embeddings is None:
+            return None
+        return replace(self.semantic_duplicates, context=models.embeddings)
 
-    def _select(self, means: Means) -> Step | None:
+    def _contamination(self, models: Models) -> Step | None:
+        if self.contamination is None or not models.benchmark:
+            return None
+        return Contamination.of(models.benchmark, share=self.contamination.share)
+
+    def _judging(self, models: Models) -> list[Step | None]:
+        return [Judge(models.judges), self.judged] if models.judges else []
+
+    def _rolled(self, models: Models) -> list[Step]:
+        if models.student is None or self.rollouts is None:
+            return []
+        scorers = models.scorers or (Verifier(), *map(JudgeReward, models.judges[:1]))
+        steps: list[Step] = [replace(self.rollouts, context=models.student), Rewards(scorers)]
+        if self.not_guessable:
+            steps.append(Guesses(context=models.student))
+        return steps
+
+    def _preferring(self, models: Models) -> list[Step | None]:
+        if self.preferred is None:
+            return []
+        judge = _needed(models.judges, "preferred", "--judge")[0]
+        return [Compare(judge), self.preferred]
+
+    def _select(self, models: Models) -> Step | None:
         if self.select is None:
             return None
-        _needed(means.judges, "select", "--judge")
-        return Select(
-            _needed(means.embeddings, "select", "--embeddings"), self.select, self.select_max_cosine
-        )
+        _needed(models.judges, "select", "--judge")
+        return replace(self.select, context=_needed(models.embeddings, "select", "--embeddings"))
 
 
-def _rule(name: str, value: Any) -> Any:
-    kind = Rules.model_fields[name].annotation if name in Rules.model_fields else None
-    step = next(
-        (part for part in getattr(kind, "__args__", ()) if hasattr(part, "__dataclass_fields__")),
-        None,
-    )
-    if step is None:
-        return None if value is False else value
-    if isinstance(value, bool):
-        return step() if value else None
-    if not isinstance(value, Mapping):
-        return value
-    known = {f.name for f in fields(step)} - _FIXED
-    if unknown := value.keys() - known:
-        raise ValueError(
-            f"{name} has no {', '.join(sorted(map(str, unknown)))}; it has "
-            f"{', '.join(sorted(known)) or 'no threshold'}"
-        )
-    return TypeAdapter(step).validate_python(dict(value))
+def _thresholds(names: set[str]) -> str:
+    return f"thresholds ({', '.join(sorted(names))})" if names else "nothing else"
 
 
-def _needed(value: Any, rule: str, option: str) -> Any:
+def _threshold(name: str, kind: Any, value: Any) -> Any:
+    # `true` is no number: it would be read as 1.
+    if isinstance(value, bool) and kind is not bool:
+        raise ValueError(f"{name} takes a value, not {str(value).lower()}")
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        raise ValueError(f"{name}: {error.errors(include_url=False)[0]['msg']}") from error
+
+
+def _check_shares(step: Step) -> None:
+    for name in _SHARES:
+        value = getattr(step, name, 0.5)
+        if isinstance(step, Contamination) or 0 <= value <= 1:
+            continue
+        raise ValueError(f"{name} lies between 0 and 1, and {value:g} does not")
+
+
+def _needed(value: T | None, rule: str, option: str) -> T:
     if not value:
         raise InputError(f"The rule {rule} needs {option}.")
     return value

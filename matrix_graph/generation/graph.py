@@ -10,12 +10,13 @@ from typing import Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from matrix_graph.context import Context, Resources, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.generation.requirements import read_requirements
 from matrix_graph.generation.retrieval import Source, ordered_sources
-from matrix_graph.generation.synthesis import synthesise
-from matrix_graph.llm.settled import settled
+from matrix_graph.generation.synthesis import row_id, synthesise
+from matrix_graph.llm.tasks import gather_to_end
+from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Failure, Row, Scenario
 
 
@@ -34,7 +35,7 @@ class GeneratorInput(TypedDict, total=False):
 
 
 class GeneratorState(GeneratorInput, total=False):
-    """The generator within a batch. `sources`: requirement, scenario id, agent, turn."""
+    """The generator within a batch. `sources`: requirement, scenario id, agent, attempt."""
 
     sources: list[tuple[str, str, str, int]]
     rows: list[Row]
@@ -79,7 +80,7 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
             scenarios, requirement.domain, res.embedder, runtime.context.seed, need
         )
         batch = sources[first : first + requirement.count]
-        picked += [(requirement.id, s.scenario["id"], s.agent, s.turn) for s in batch]
+        picked += [(requirement.id, s.scenario["id"], s.agent, s.attempt) for s in batch]
         taken[requirement.id] = first + len(batch)
     return {"sources": picked, "taken": taken}
 
@@ -89,16 +90,17 @@ async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[
     scenarios = {s["id"]: s for s in await _scenarios(state, res, runtime)}
     requirements = {r.id: r for r in read_requirements(state["requirements"])}
 
-    async def one(wanted: str, scenario: str, agent: str, turn: int) -> Row | Failure:
-        source = Source(scenarios[scenario], agent, turn)
+    async def one(wanted: str, scenario: str, agent: str, attempt: int) -> Row | Failure:
+        source, requirement = Source(scenarios[scenario], agent, attempt), requirements[wanted]
         try:
-            row = await synthesise(source, requirements[wanted], res)
+            row = await synthesise(source, requirement, res)
         except CallFailed as error:
-            return Failure(stage="generate", who=error.slot, reason=error.reason)
+            who = row_id(requirement, source)
+            return Failure(stage="generate", who=who, reason=error.reason, call=error.slot)
         runtime.stream_writer({"stage": "generate", "event": "row", "id": row["id"]})
         return row
 
-    results = await settled(one(*source) for source in state["sources"])
+    results = await gather_to_end(one(*source) for source in state["sources"])
     return {
         "rows": [r for r in results if "stage" not in r],
         "failures": [r for r in results if "stage" in r],
@@ -109,4 +111,4 @@ async def _scenarios(
     state: GeneratorState, res: Resources, runtime: Runtime[Context]
 ) -> list[Scenario]:
     given = state.get("scenarios")
-    return given if given is not None else await res.records(runtime.store).all("scenarios")  # type: ignore[return-value]
+    return given if given is not None else await res.records(runtime.store).aall("scenarios")  # type: ignore[return-value]

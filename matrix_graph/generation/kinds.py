@@ -8,10 +8,11 @@ from typing import Any
 
 from matrix_graph.errors import CallFailed
 from matrix_graph.generation.requirements import KindName
-from matrix_graph.generation.writer import Turn, Writer, cleaned, turn
+from matrix_graph.generation.writer import Writer, cleaned, message
+from matrix_graph.llm.caller import ChatMessage
 from matrix_graph.llm.rating import Rating
-from matrix_graph.llm.settled import settled
 from matrix_graph.llm.structured import Malformed
+from matrix_graph.llm.tasks import gather_to_end
 
 Columns = dict[str, Any]
 _THINKING = re.compile(r"\A\s*<think>\s*(.+?)\s*</think>\s*(.+)\Z", re.S)
@@ -25,21 +26,23 @@ async def _sft(writer: Writer) -> Columns:
         request, response = _parted(await writer.whole(_has_parts))
     else:
         request = await writer.request()
-        response = await writer.answer("response", [turn("user", request)])
-    return {"messages": [*writer.opening(), turn("user", request), turn("assistant", response)]}
+        response = await writer.answer("response", [message("user", request)])
+    return {
+        "messages": [*writer.opening(), message("user", request), message("assistant", response)]
+    }
 
 
 async def _dpo(writer: Writer) -> Columns:
-    asked = turn("user", await writer.request())
+    asked = message("user", await writer.request())
     prompt = [*writer.opening(), asked]
     if not writer.requirement.best_of:
         chosen = await writer.answer("response", [asked])
         rejected = await writer.answer("rejected", prompt, student=True)
         return _pair(prompt, chosen, rejected)
-    answers = await settled(
+    answers = await gather_to_end(
         [writer.answer(f"answer-{n}", [asked]) for n in range(writer.requirement.best_of)]
     )
-    ratings = await settled(
+    ratings = await gather_to_end(
         [
             writer.judged(f"rating-{n}", Rating, request=asked["content"], answer=a)
             for n, a in enumerate(answers)
@@ -58,7 +61,7 @@ async def _reason(writer: Writer) -> Columns:
     request = await writer.request()
     text = await writer.answer(
         "response",
-        [turn("user", request)],
+        [message("user", request)],
         prompt="respond_reason",
         check=_thought(*writer.requirement.thinking),
     )
@@ -66,18 +69,18 @@ async def _reason(writer: Writer) -> Columns:
     assert found
     thinking, answer = found.group(1), found.group(2).strip()
     content = f"<think>\n{thinking}\n</think>\n\n{answer}"
-    messages = [*writer.opening(), turn("user", request), turn("assistant", content)]
+    messages = [*writer.opening(), message("user", request), message("assistant", content)]
     return {"messages": messages, "thinking": thinking, "answer": answer}
 
 
 async def _code(writer: Writer) -> Columns:
     request = await writer.request()
     text = await writer.answer(
-        "response", [turn("user", request)], prompt="respond_code", check=_has_code
+        "response", [message("user", request)], prompt="respond_code", check=_has_code
     )
     solution, tests = _BLOCK.findall(text)[:2]
     answer = f"```python\n{solution.strip()}\n```"
-    messages = [*writer.opening(), turn("user", request), turn("assistant", answer)]
+    messages = [*writer.opening(), message("user", request), message("assistant", answer)]
     return {
         "messages": messages,
         "solution": solution.strip() + "\n",
@@ -87,24 +90,26 @@ async def _code(writer: Writer) -> Columns:
 
 async def _safe(writer: Writer) -> Columns:
     request = await writer.request()
-    response = await writer.answer("response", [turn("user", request)], prompt="respond_safe")
+    response = await writer.answer("response", [message("user", request)], prompt="respond_safe")
     return {
-        "messages": [*writer.opening(), turn("user", request), turn("assistant", response)],
+        "messages": [*writer.opening(), message("user", request), message("assistant", response)],
         "safety": True,
     }
 
 
 async def _mt(writer: Writer) -> Columns:
-    turns: list[Turn] = [turn("user", await writer.request())]
+    turns: list[ChatMessage] = [message("user", await writer.request())]
     satisfied = False
     while not satisfied:
-        turns.append(turn("assistant", await writer.answer(f"response-{len(turns) // 2}", turns)))
+        turns.append(
+            message("assistant", await writer.answer(f"response-{len(turns) // 2}", turns))
+        )
         if len(turns) // 2 >= writer.requirement.turns:
             break
         said = await writer.follow_up(turns, _goes_on(first=len(turns) == 2, turns=turns))
         satisfied = bool(_SATISFIED.fullmatch(said))
         if not satisfied:
-            turns.append(turn("user", said))
+            turns.append(message("user", said))
     return {"messages": [*writer.opening(), *turns]}
 
 
@@ -118,11 +123,11 @@ COLUMNS: Mapping[KindName, Callable[[Writer], Awaitable[Columns]]] = {
 }
 
 
-def _pair(prompt: list[Turn], chosen: str, rejected: str) -> Columns:
+def _pair(prompt: list[ChatMessage], chosen: str, rejected: str) -> Columns:
     return {
         "prompt": prompt,
-        "chosen": [turn("assistant", chosen)],
-        "rejected": [turn("assistant", rejected)],
+        "chosen": [message("assistant", chosen)],
+        "rejected": [message("assistant", rejected)],
     }
 
 
@@ -163,7 +168,7 @@ def _has_code(text: str) -> str:
     return text
 
 
-def _goes_on(*, first: bool, turns: list[Turn]) -> Callable[[str], str]:
+def _goes_on(*, first: bool, turns: list[ChatMessage]) -> Callable[[str], str]:
     before = {t["content"] for t in turns}
 
     def check(text: str) -> str:

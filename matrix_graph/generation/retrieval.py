@@ -26,15 +26,15 @@ REPEAT = 0.02
 
 
 class Source(NamedTuple):
-    """One agent in one scenario, asked for the `turn`-th time."""
+    """One agent in one scenario, asked for the `attempt`-th time."""
 
     scenario: Scenario
     agent: str
-    turn: int
+    attempt: int
 
     @property
     def id(self) -> str:
-        return f"{self.scenario['id']}-{self.agent}-{self.turn}"
+        return f"{self.scenario['id']}-{self.agent}-{self.attempt}"
 
 
 async def ordered_sources(
@@ -62,7 +62,7 @@ async def ordered_sources(
             return sources
     elif sources:
         sources = _evenly(sources)
-    return [Source(s.scenario, s.agent, turn) for turn in range(PASSES) for s in sources]
+    return [Source(s.scenario, s.agent, attempt) for attempt in range(PASSES) for s in sources]
 
 
 def source_text(source: Source) -> str:

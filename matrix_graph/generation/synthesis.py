@@ -4,11 +4,11 @@ calls for.
 
 from __future__ import annotations
 
-from matrix_graph.context import Resources
 from matrix_graph.generation.kinds import COLUMNS
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.generation.retrieval import Source
 from matrix_graph.generation.writer import Writer
+from matrix_graph.resources import Resources
 from matrix_graph.schema import Row
 
 
@@ -22,7 +22,7 @@ async def synthesise(source: Source, requirement: Requirement, res: Resources) -
     columns = await COLUMNS[requirement.kind](writer)
     scenario = source.scenario
     return {
-        "id": f"{requirement.id}-{source.id}",
+        "id": row_id(requirement, source),
         "kind": requirement.kind,
         **columns,
         "category": writer.category,
@@ -37,3 +37,8 @@ async def synthesise(source: Source, requirement: Requirement, res: Resources) -
             "calls": writer.calls,
         },
     }
+
+
+def row_id(requirement: Requirement, source: Source) -> str:
+    """The id of the row that `requirement` gets from `source`."""
+    return f"{requirement.id}-{source.id}"

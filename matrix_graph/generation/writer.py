@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TypeVar
 
 from pydantic import BaseModel
 
-from matrix_graph.context import Resources
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.generation.retrieval import Source
+from matrix_graph.llm.caller import ChatMessage
+from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.structured import Malformed
+from matrix_graph.resources import Resources
 from matrix_graph.schema import Person
 
-Turn = dict[str, str]
 M = TypeVar("M", bound=BaseModel)
 _SPEAKER = re.compile(r"^\s*(?:user|me|message|question|request|prompt)\s*:\s*", re.I)
 _QUOTES = {'"': '"', "“": "”", "'": "'", "«": "»"}
@@ -36,7 +38,7 @@ class Writer:
         self.requirement = requirement
         self.res = res
         self.calls: list[str] = []
-        self._slot = f"generate/{requirement.id}/{source.id}"
+        self._slot = Slot(stage="generate", who=source.id, what=requirement.id)
         categories, complexity = requirement.mixes
         self.category = _drawn(categories, f"{source.id}/category")
         self.complexity = _drawn(complexity, f"{source.id}/complexity")
@@ -45,7 +47,7 @@ class Writer:
         """What the person asks first."""
         return await self._paragraph("instruction", "instruct", f"instruct_{self.requirement.kind}")
 
-    async def follow_up(self, turns: Sequence[Turn], check: Callable[[str], str]) -> str:
+    async def follow_up(self, turns: Sequence[ChatMessage], check: Callable[[str], str]) -> str:
         """What the person sends next."""
         talk = "\n\n".join(
             f"{'You' if t['role'] == 'user' else 'Assistant'}: {t['content']}" for t in turns
@@ -57,7 +59,7 @@ class Writer:
         """Request and answer in one call."""
         messages = self._prompt("instruct", "single")
         answer = await self.res.model.text(
-            f"{self._slot}/single",
+            replace(self._slot, part="single"),
             messages,
             max_tokens=self.requirement.max_tokens + 200,
             check=check,
@@ -68,7 +70,7 @@ class Writer:
     async def answer(
         self,
         place: str,
-        turns: Sequence[Turn],
+        turns: Sequence[ChatMessage],
         *,
         prompt: str = "respond",
         student: bool = False,
@@ -76,7 +78,7 @@ class Writer:
     ) -> str:
         """An answer to `turns`, by the model under `prompt`, or by the student under none."""
         if student:
-            before: list[Turn] = []
+            before: list[ChatMessage] = []
         elif self.requirement.system and prompt == "respond":
             before = [{"role": "system", "content": self.requirement.system}]
         else:
@@ -88,7 +90,7 @@ class Writer:
                 }
         caller = self.res.student if student else self.res.model
         answer = await caller.text(
-            f"{self._slot}/{place}",
+            replace(self._slot, part=place),
             [*before, *turns],
             max_tokens=self.requirement.max_tokens,
             check=check,
@@ -101,14 +103,14 @@ class Writer:
         """A structured judgement by the model."""
         messages = self.res.prompts.render("rate", **variables)
         answer = await self.res.model.parsed(
-            f"{self._slot}/{place}", messages, schema, max_tokens=60
+            replace(self._slot, part=place), messages, schema, max_tokens=60
         )
         self.calls.append(answer.call)
         return answer.value
 
-    def opening(self) -> list[Turn]:
+    def opening(self) -> list[ChatMessage]:
         """The turns that come before the first request: the requirement's system prompt."""
-        return [turn("system", self.requirement.system)] if self.requirement.system else []
+        return [message("system", self.requirement.system)] if self.requirement.system else []
 
     async def _paragraph(
         self,
@@ -118,7 +120,7 @@ class Writer:
         **variables: str,
     ) -> str:
         answer = await self.res.model.text(
-            f"{self._slot}/{place}",
+            replace(self._slot, part=place),
             self._prompt(*prompts, **variables),
             max_tokens=400,
             check=lambda text: check(cleaned(text)),
@@ -128,7 +130,7 @@ class Writer:
         self.calls.append(answer.call)
         return answer.value
 
-    def _prompt(self, *prompts: str, **variables: str) -> list[Turn]:
+    def _prompt(self, *prompts: str, **variables: str) -> list[ChatMessage]:
         scenario, agent = self.source.scenario, self.source.agent
         person = scenario.get("people", {}).get(agent) or Person(
             name=agent, description="(not known)", personality="(not known)", goal="(not known)"
@@ -155,7 +157,7 @@ class Writer:
         )
 
 
-def turn(role: str, content: str) -> Turn:
+def message(role: str, content: str) -> ChatMessage:
     """A message of a conversation."""
     return {"role": role, "content": content}
 

@@ -4,3 +4,5 @@ from .embedder import Embedder as Embedder
 from .journal import Entry as Entry
 from .journal import Journal as Journal
 from .prompts import Prompts as Prompts
+from .slot import Slot as Slot
+from .usage import Usage as Usage

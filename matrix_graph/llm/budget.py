@@ -1,12 +1,20 @@
-"""Caps on calls and money, counted before a call starts so that they cannot be overshot by waiting
-work.
+"""What a run has used, by model, and the caps on it.
+
+All contexts that write to one journal are one run: they share its `Account`, which is kept in the
+journal, so that a resumed run goes on counting where it stopped. A request counts once it has been
+sent; one that reached no server is taken back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from matrix_graph.errors import CapReached, InputError
+from matrix_graph.llm.journal import Journal
+from matrix_graph.llm.local import CHAT_MODEL
+from matrix_graph.llm.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -16,79 +24,107 @@ class Price:
     input: float
     output: float
 
-    def cost(self, input_tokens: int, output_tokens: int) -> float:
-        """US dollars for that many tokens."""
-        return (input_tokens * self.input + output_tokens * self.output) / 1e6
+    def cost(self, usage: Usage) -> float:
+        """US dollars for what was used."""
+        return (usage.input_tokens * self.input + usage.output_tokens * self.output) / 1e6
 
 
 FREE = Price(0.0, 0.0)
 
 
-def price_of(model: str) -> Price | None:
-    """The list price of an OpenAI model, or None where it is not known."""
-    from genai_prices import Usage, calc_price
+@cache
+def list_price(model: str) -> Price | None:
+    """The list price of an OpenAI model, or None where it is not known; the local model is free."""
+    from genai_prices import Usage as Priced
+    from genai_prices import calc_price
 
+    if model == CHAT_MODEL:
+        return FREE
+    usage = Priced(input_tokens=10**6, output_tokens=10**6)
     try:
-        price = calc_price(
-            Usage(input_tokens=10**6, output_tokens=10**6), model_ref=model, provider_id="openai"
-        )
+        price = calc_price(usage, model_ref=model, provider_id="openai")
     except LookupError:
         return None
     return Price(float(price.input_price), float(price.output_price))
 
 
-class Budget:
-    """What was used, and the caps on it.
+class Account:
+    """What the run of one journal has used.
 
-    Args:
-        max_calls: Requests to chat models, counted with the failed ones.
-        max_cost: US dollars. A call may start while less than this is spent.
-        prices: Per model name; a model without a price counts as free unless `max_cost` is set.
-        calls, input_tokens, output_tokens: Totals of an earlier part of the run.
-
-    Raises:
-        InputError: a cap is negative.
+    Attributes:
+        prices: By model name, over the list price. A model without either counts as free.
     """
 
-    def __init__(
-        self,
-        *,
-        max_calls: int | None = None,
-        max_cost: float | None = None,
-        prices: dict[str, Price] | None = None,
-    ) -> None:
-        if (max_calls is not None and max_calls < 1) or (max_cost is not None and max_cost <= 0):
-            raise InputError("--max-calls and --max-cost must be above zero")
-        self.max_calls = max_calls
-        self.max_cost = max_cost
-        self.prices = prices or {}
-        self.calls = 0
-        self.input_tokens = 0
-        self.output_tokens = 0
-        self.cost = 0.0
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._usage: dict[str, Usage] = journal.usage()
+        self.prices: dict[str, Price] = {}
 
-    def start(self) -> None:
-        """Count a call that is about to start.
+    @property
+    def by_model(self) -> dict[str, Usage]:
+        """What each model was used for."""
+        return dict(self._usage)
+
+    @property
+    def total(self) -> Usage:
+        """What all models were used for."""
+        return sum(self._usage.values(), Usage())
+
+    @property
+    def cost(self) -> float:
+        """US dollars spent."""
+        return sum(self.cost_of(model) for model in self._usage)
+
+    def cost_of(self, model: str) -> float:
+        """US dollars spent on one model."""
+        price = self.prices.get(model) or list_price(model) or FREE
+        return price.cost(self._usage.get(model, Usage()))
+
+    def add(self, model: str, usage: Usage) -> None:
+        """Count what was used, here and in the journal."""
+        self.note(model, usage)
+        self._journal.spend(model, usage)
+
+    def note(self, model: str, usage: Usage) -> None:
+        """Count here what the journal is told of together with its answer."""
+        self._usage[model] = self._usage.get(model, Usage()) + usage
+
+
+class Budget(NamedTuple):
+    """Caps on an account, as one context has them.
+
+    Attributes:
+        max_calls: Requests to models, with those that failed.
+        max_cost: US dollars. A call may start while less than this is spent, so the calls in
+            flight may pass the cap.
+    """
+
+    account: Account
+    max_calls: int | None = None
+    max_cost: float | None = None
+
+    def start(self, model: str) -> None:
+        """Count a request that is about to be sent.
 
         Raises:
             CapReached: a cap does not leave room for it.
         """
-        if self.max_calls is not None and self.calls >= self.max_calls:
+        if self.max_calls is not None and self.account.total.requests >= self.max_calls:
             raise CapReached(f"the cap of {self.max_calls} model calls is reached")
-        if self.max_cost is not None and self.cost >= self.max_cost:
-            raise CapReached(
-                f"the cap of {self.max_cost:.2f} USD is reached ({self.cost:.4f} spent)"
-            )
-        self.calls += 1
+        if self.max_cost is not None and (cost := self.account.cost) >= self.max_cost:
+            raise CapReached(f"the cap of {self.max_cost:.2f} USD is reached ({cost:.4f} spent)")
+        self.account.add(model, Usage(requests=1))
 
-    def charge(self, model: str, input_tokens: int, output_tokens: int) -> None:
-        """Add what an answered call used."""
-        self.input_tokens += input_tokens
-        self.output_tokens += output_tokens
-        self.cost += self.prices.get(model, FREE).cost(input_tokens, output_tokens)
+    def take_back(self, model: str) -> None:
+        """A request that was counted reached no server."""
+        self.account.add(model, Usage(requests=-1))
 
-    def carry_over(self, totals: dict[str, tuple[int, int, int]]) -> None:
-        """Start from an earlier part of the run: per model, calls and tokens in and out."""
-        for model, (calls, input_tokens, output_tokens) in totals.items():
-            self.calls += calls
-            self.charge(model, input_tokens, output_tokens)
+
+def checked_caps(max_calls: int | None, max_cost: float | None) -> None:
+    """See that caps leave room for something.
+
+    Raises:
+        InputError: they do not.
+    """
+    if (max_calls is not None and max_calls < 1) or (max_cost is not None and max_cost <= 0):
+        raise InputError("--max-calls and --max-cost must be above zero")

@@ -1,17 +1,14 @@
-"""Ask a chat model at a slot: journal first, then budget, limiter, retries; the answer read or the
-failure typed.
+"""Ask a chat model at a slot: journal first, then the line; the answer read or the failure typed.
 
-Up to `ATTEMPTS` answers or errors per call. Throttling, server errors and time-outs are waited out;
-an answer that is empty, cut off or malformed is asked for again with the reason told to the model.
+An answer that is empty, cut off or malformed is asked for again, and the model is shown the reason.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from langchain_core.language_models import BaseChatModel
@@ -19,18 +16,15 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
-from matrix_graph.errors import CallFailed, InputError, MatrixError, ProviderDown, RunPaused
+from matrix_graph.errors import CallFailed, InputError, RunPaused
 from matrix_graph.llm import structured
-from matrix_graph.llm.budget import Budget
-from matrix_graph.llm.journal import Entry, Journal, clean, entry_for
-from matrix_graph.llm.limiter import Limiter
+from matrix_graph.llm.journal import Entry, clean, entry_for
+from matrix_graph.llm.line import ATTEMPTS, Line, Request
 from matrix_graph.llm.local import CHAT_MODEL
-from matrix_graph.llm.offline import NotOnRecord
-from matrix_graph.llm.provider import check_refusal, is_passing, reason_of, retry_after, status_of
+from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.structured import Malformed
+from matrix_graph.llm.usage import Usage
 
-ATTEMPTS = 4
-LONGEST_WAIT = 60.0
 FAILED = "failed"
 _PROBES, _PROBE_SECONDS = 2, 8.0
 """What a provider is given to show that it answers at all."""
@@ -49,77 +43,30 @@ class Answer(Generic[T]):
     call: str
 
 
-@dataclass
-class Line:
-    """What all callers of a run share.
-
-    `offline`, nobody is asked. Once one of them has `halted` the run, no call starts until those
-    that were under way have ended.
-    """
-
-    journal: Journal
-    limiter: Limiter
-    budget: Budget
-    offline: bool = False
-    last_success: float = 0.0
-    halted: MatrixError | None = None
-    under_way: set[asyncio.Task[Entry]] = field(default_factory=set)
-
-    def forget(self, limiter: Limiter) -> None:
-        """Begin anew in another event loop; whoever waited in the last one is gone with it."""
-        self.limiter, self.halted = limiter, None
-        self.under_way.clear()
-
-    async def ended(self, grace: float) -> None:
-        """Start no more calls, and give those under way `grace` seconds to reach the journal."""
-        self.halted = self.halted or RunPaused("the run is being closed")
-        if self.under_way:
-            _, late = await asyncio.wait(self.under_way, timeout=grace)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-
-    def begin(self, call: Coroutine[Any, Any, Entry]) -> asyncio.Task[Entry]:
-        """Run a call that goes on when whoever asked for it is cancelled: its answer is paid for."""
-        task = asyncio.create_task(call)
-        self.under_way.add(task)
-        task.add_done_callback(self._left)
-        return task
-
-    def _left(self, task: asyncio.Task[Entry]) -> None:
-        self.under_way.discard(task)
-        if not task.cancelled():
-            task.exception()
-        if not self.under_way:
-            self.halted = None
-
-
 class Caller:
     """One chat model behind journal, limiter and budget.
 
     Args:
         model: Any LangChain chat model.
-        line: What is shared with the other callers of the run.
-        timeout: Seconds allowed per attempt.
+        line: What is shared with the other callers of the context.
 
     A shape is asked for by the OpenAI `response_format` where the model takes it, otherwise in
     words.
     """
 
-    def __init__(self, model: BaseChatModel, line: Line, *, timeout: float = 120.0) -> None:
+    def __init__(self, model: BaseChatModel, line: Line) -> None:
         from langchain_openai.chat_models.base import BaseChatOpenAI
 
         self.model = model
         self.name: str = getattr(model, "model_name", None) or model.__class__.__name__
         self._line = line
-        self._timeout = timeout
         self._small = self.name == CHAT_MODEL
         self._native_schema = isinstance(model, BaseChatOpenAI)
         self._extra_body: dict[str, Any] = getattr(model, "extra_body", None) or {}
 
     async def text(
         self,
-        slot: str,
+        slot: Slot,
         messages: Sequence[ChatMessage],
         *,
         max_tokens: int | None = None,
@@ -133,8 +80,8 @@ class Caller:
         """Plain text. `check` cleans the answer, or raises `Malformed` to have it asked for again.
 
         Of calls that wait, those of the lowest `rank` go first. `paragraph` says that one paragraph
-        is wanted: the embedded model, which seldom stops by itself, is then stopped at the end of its
-        first line. `grammar` holds it to a form, as llama.cpp reads one. `seed` is passed on to
+        is wanted: the embedded model, which seldom stops by itself, is then stopped at the end of
+        its first line. `grammar` holds it to a form, as llama.cpp reads one. `seed` is passed on to
         servers of OpenAI's kind. Unless a `whole` answer is wanted, one that was cut off at its
         length limit will do.
 
@@ -154,7 +101,7 @@ class Caller:
 
     async def parsed(
         self,
-        slot: str,
+        slot: Slot,
         messages: Sequence[ChatMessage],
         schema: type[M],
         *,
@@ -178,7 +125,7 @@ class Caller:
 
     async def _ask(
         self,
-        slot: str,
+        slot: Slot,
         messages: Sequence[ChatMessage],
         read: Callable[[str], T],
         params: Mapping[str, Any],
@@ -188,7 +135,7 @@ class Caller:
         asked = list(messages)
         problem = ""
         for attempt in range(1, ATTEMPTS + 1):
-            entry = await self._answer(f"{slot}#{attempt}", asked, params, rank)
+            entry = await self._answer(slot.at(attempt), asked, params, rank)
             if entry.finish == FAILED:
                 raise CallFailed(slot, entry.answer, ATTEMPTS)
             try:
@@ -204,109 +151,64 @@ class Caller:
         raise CallFailed(slot, problem, ATTEMPTS)
 
     async def _answer(
-        self, slot: str, messages: list[ChatMessage], params: Mapping[str, Any], rank: int
+        self, slot: Slot, messages: list[ChatMessage], params: Mapping[str, Any], rank: int
     ) -> Entry:
         entry = entry_for(slot, self.name, {"messages": messages, **params})
-        if found := await self._line.journal.find(slot, entry.digest):
-            return found
-        return await asyncio.shield(self._line.begin(self._fill(entry, messages, params, rank)))
+        if recorded := await self._line.journal.find(slot, entry.digest):
+            return recorded
+        call = self._fill(entry, Request(slot, rank), messages, params)
+        return await asyncio.shield(self._line.begin(call))
 
     async def _fill(
-        self, entry: Entry, messages: list[ChatMessage], params: Mapping[str, Any], rank: int
+        self,
+        entry: Entry,
+        request: Request,
+        messages: list[ChatMessage],
+        params: Mapping[str, Any],
     ) -> Entry:
-        spent = _Spent()
+        tags = ["matrix-graph", request.slot.stage]
+        traced = RunnableConfig(run_name=entry.slot, tags=tags)
+
+        async def once() -> AIMessage:
+            return await self.model.ainvoke(messages, traced, **params)
+
+        async def alive() -> bool:
+            return await self._answers_anything(request)
+
+        used = Usage()
         try:
-            message = await self._send(entry.slot, messages, params, rank, spent)
+            message = await self._line.send(self.name, request, once, alive)
         except (RunPaused, InputError) as error:
             self._line.halted = error
             raise
         except CallFailed as error:
             entry = replace(entry, answer=error.reason, finish=FAILED)
         else:
-            usage = message.usage_metadata
+            used = _usage_of(message)
             entry = replace(
                 entry,
                 answer=clean(str(message.text)),
                 finish=_finish_reason(message),
-                input_tokens=usage["input_tokens"] if usage else 0,
-                output_tokens=usage["output_tokens"] if usage else 0,
+                input_tokens=used.input_tokens,
+                output_tokens=used.output_tokens,
             )
-            self._line.budget.charge(self.name, entry.input_tokens, entry.output_tokens)
-        entry = replace(entry, requests=spent.requests, seconds=round(spent.seconds, 4))
-        await self._line.journal.record(entry)
+        entry = replace(entry, requests=request.sent, seconds=round(request.seconds, 4))
+        self._line.budget.account.note(self.name, used)
+        await self._line.journal.answered(entry, used)
         return entry
 
-    async def _answers_anything(self, spent: _Spent) -> bool:
-        """Whether a call of a few words gets through, where those that were made lately all failed."""
+    async def _answers_anything(self, request: Request) -> bool:
+        """Whether a call of a few words gets through, where those made lately all failed."""
         for _ in range(_PROBES):
             # Other words each time: some servers fail by what is asked.
             words = f"Answer with the word: ready ({random.randrange(10**6)})"
-            async with self._line.limiter.slot(-1):
-                if self._line.halted:
-                    return False
-                self._line.budget.start()
-                spent.requests += 1
-                try:
-                    async with asyncio.timeout(min(self._timeout, _PROBE_SECONDS)):
-                        await self.model.ainvoke([{"role": "user", "content": words}])
-                except Exception:  # noqa: BLE001 (whatever it is, this did not get through)
-                    continue
-            self._line.last_success = time.monotonic()
-            return True
+
+            async def once(words: str = words) -> AIMessage:
+                return await self.model.ainvoke([{"role": "user", "content": words}])
+
+            if await self._line.answers(self.name, request, once, _PROBE_SECONDS):
+                return True
         return False
-
-    async def _send(
-        self,
-        slot: str,
-        messages: list[ChatMessage],
-        params: Mapping[str, Any],
-        rank: int,
-        spent: _Spent,
-    ) -> AIMessage:
-        line, problem, first_error = self._line, "", 0.0
-        if line.offline:
-            raise NotOnRecord(slot)
-        traced = RunnableConfig(run_name=slot, tags=["matrix-graph", slot.partition("/")[0]])
-        for attempt in range(1, ATTEMPTS + 1):
-            async with line.limiter.slot(rank if attempt == 1 else -1):
-                if line.halted:
-                    raise line.halted
-                line.budget.start()
-                begun = time.monotonic()
-                try:
-                    async with asyncio.timeout(self._timeout):
-                        message = await self.model.ainvoke(messages, traced, **params)
-                    line.last_success = time.monotonic()
-                    line.limiter.succeeded()
-                    return message
-                except Exception as error:
-                    first_error = first_error or time.monotonic()
-                    check_refusal(error, self.name)
-                    timed_out = isinstance(error, TimeoutError)
-                    problem = (
-                        f"timed out after {self._timeout:g} s" if timed_out else reason_of(error)
-                    )
-                    if not is_passing(status_of(error)):
-                        raise CallFailed(slot, problem, attempt) from error
-                    if status_of(error) == 429:
-                        line.limiter.throttled()
-                    wait = retry_after(error) or 0.5 * 2 ** (attempt - 1) * random.uniform(0.5, 1.0)
-                finally:
-                    spent.requests += 1
-                    spent.seconds += time.monotonic() - begun
-            if attempt < ATTEMPTS:
-                await asyncio.sleep(min(wait, LONGEST_WAIT))
-        if line.last_success < first_error and not await self._answers_anything(spent):
-            raise ProviderDown(f"{self.name} answers nobody: {problem} ({ATTEMPTS} attempts)")
-        raise CallFailed(slot, problem, ATTEMPTS)
-
-
-@dataclass
-class _Spent:
-    """Requests that a call took, and the seconds for which they were in flight."""
-
-    requests: int = 0
-    seconds: float = 0.0
 
 
 def _extended(message: ChatMessage, note: str) -> ChatMessage:
@@ -317,3 +219,10 @@ def _finish_reason(message: AIMessage) -> str:
     meta = message.response_metadata
     reason = str(meta.get("finish_reason") or meta.get("stop_reason") or "stop")
     return "length" if reason in ("length", "max_tokens", "MAX_TOKENS") else reason
+
+
+def _usage_of(message: AIMessage) -> Usage:
+    usage = message.usage_metadata
+    if not usage:
+        return Usage()
+    return Usage(0, usage["input_tokens"], usage["output_tokens"])

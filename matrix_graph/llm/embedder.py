@@ -15,10 +15,10 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from numpy.typing import NDArray
 
-from matrix_graph.errors import ProviderDown
+from matrix_graph.errors import InputError, ProviderDown
 from matrix_graph.llm.journal import Journal, digest_of
 from matrix_graph.llm.offline import NotOnRecord
-from matrix_graph.llm.provider import check_refusal, reason_of
+from matrix_graph.llm.provider import fault_of
 
 REQUESTS = 4
 """Requests to the embedding model at the same time."""
@@ -151,10 +151,12 @@ class Embedder:
             if raw.ndim != 2 or len(raw) != len(texts):
                 raise ValueError(f"{len(texts)} texts gave vectors of shape {raw.shape}")
         except Exception as error:
-            check_refusal(error, self.name)
-            raise ProviderDown(
-                f"The embedding model {self.name} fails: {reason_of(error)}"
-            ) from error
+            fault = fault_of(error)
+            if fault is None:
+                raise
+            if fault.kind == "refused":
+                raise InputError(f"The provider refuses {self.name}: {fault.reason}") from error
+            raise ProviderDown(f"The embedding model {self.name} fails: {fault.reason}") from error
         norms = np.linalg.norm(raw, axis=1, keepdims=True)
         halves = np.divide(raw, norms, out=np.zeros_like(raw), where=norms > 0).astype("<f2")
         if self._journal is not None:

@@ -20,9 +20,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from matrix_graph.errors import InputError
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.usage import Usage
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -33,12 +35,30 @@ CREATE TABLE IF NOT EXISTS calls (
     PRIMARY KEY (slot, digest)
 );
 CREATE TABLE IF NOT EXISTS vectors (digest TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS spending (
+    model TEXT PRIMARY KEY, requests INTEGER NOT NULL,
+    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
 """
+_FORMAT = 2
 _COLUMNS = "slot, digest, model, request, answer, finish, input_tokens, output_tokens, requests, seconds, at"
 _CALL = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _VECTOR = "INSERT OR REPLACE INTO vectors (digest, vector) VALUES (?,?)"
-_Write = tuple[tuple[Any, ...], asyncio.Future[None]]
+_SPENT = """
+INSERT INTO spending (model, requests, input_tokens, output_tokens) VALUES (?,?,?,?)
+ON CONFLICT (model) DO UPDATE SET requests = requests + excluded.requests,
+    input_tokens = input_tokens + excluded.input_tokens,
+    output_tokens = output_tokens + excluded.output_tokens
+"""
+
+
+class _Write(NamedTuple):
+    """Something for the writer: an entry, or just a wish that what waits be written."""
+
+    row: tuple[Any, ...] | None = None
+    done: asyncio.Future[None] | None = None
+    last: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,23 +99,38 @@ class Journal:
 
     def __init__(self, path: Path | str | None = None) -> None:
         self.path = path
-        self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        if path is not None and not Path(path).parent.is_dir():
+            raise InputError(
+                f"There is no folder {Path(path).parent} for the journal; make it first."
+            )
         try:
+            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+        except sqlite3.Error as error:
+            raise InputError(f"{path} cannot be opened as a journal: {error}") from error
+        try:
+            (version,) = self._db.execute("PRAGMA user_version").fetchone()
+            if version not in (0, _FORMAT):
+                raise InputError(f"{path} is a journal of format {version}; this is {_FORMAT}.")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
             # Hashes only: what they promise wrongly is then not found in the file.
             self._keys = set(map(hash, self._db.execute("SELECT slot, digest FROM calls")))
-            self._digests = {
-                hash(digest) for (digest,) in self._db.execute("SELECT digest FROM vectors")
-            }
+            digests = self._db.execute("SELECT digest FROM vectors")
+            self._digests = {hash(digest) for (digest,) in digests}
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
+        except InputError:
+            self._db.close()
+            raise
         self._lock = threading.Lock()
         self._vectors: deque[tuple[str, bytes]] = deque()
-        self._queue: queue.SimpleQueue[_Write | None] = queue.SimpleQueue()
+        self._spending: deque[tuple[str, int, int, int]] = deque()
+        self._queue: queue.SimpleQueue[_Write] = queue.SimpleQueue()
         self._writer: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._closed = False
 
     def __contains__(self, key: tuple[str, str]) -> bool:
         return hash(key) in self._keys
@@ -103,21 +138,32 @@ class Journal:
     def __len__(self) -> int:
         return len(self._keys)
 
-    async def find(self, slot: str, digest: str) -> Entry | None:
+    async def find(self, slot: Slot, digest: str) -> Entry | None:
         """The answer on record for this request in this slot, if there is one."""
-        if hash((slot, digest)) not in self._keys:
+        name = str(slot)
+        if hash((name, digest)) not in self._keys:
             return None
-        return await asyncio.to_thread(self._read, slot, digest)
+        return await asyncio.to_thread(self._read, name, digest)
 
     async def record(self, entry: Entry) -> None:
-        """Append one call; returns when it is durable."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._writer is None:
-            self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-            self._writer.start()
-        self._queue.put((tuple(vars(entry).values()), done))
-        await done
-        self._keys.add(hash((entry.slot, entry.digest)))
+        """Append one call; returns when it is durable. What it used is not counted here."""
+        await self._recorded(entry)
+
+    async def answered(self, entry: Entry, used: Usage) -> None:
+        """Append one call and what its model was used for, both or neither."""
+        self._spending.append(_spent(entry.model, used))
+        await self._recorded(entry)
+
+    def spend(self, model: str, used: Usage) -> None:
+        """Add to what a model was used for; written soon, by the time the journal is closed."""
+        self._spending.append(_spent(model, used))
+        self._put(_Write())
+
+    def usage(self) -> dict[str, Usage]:
+        """What each model was used for."""
+        with self._lock:
+            rows = self._db.execute("SELECT * FROM spending").fetchall()
+        return {model: Usage(*used) for model, *used in rows}
 
     async def vectors(self, digests: Sequence[str]) -> dict[str, bytes]:
         """The embeddings on record under these digests."""
@@ -125,14 +171,16 @@ class Journal:
         return await asyncio.to_thread(self._read_vectors, known) if known else {}
 
     async def kept(
-        self, slot: str, by: str, asked: str, answer: Callable[[], Awaitable[str]]
+        self, slot: Slot, by: str, asked: str, answer: Callable[[], Awaitable[str]]
     ) -> str:
-        """What somebody who is no model of ours answered here, asked now unless it is on record.
+        """The answer of somebody who is no model of ours, asked now unless it is on record.
+
         Counts as no call.
         """
-        entry = entry_for(slot, by, {"messages": [{"role": "user", "content": clean(asked)}]})
-        if found := await self.find(slot, entry.digest):
-            return found.answer
+        content = {"messages": [{"role": "user", "content": clean(asked)}]}
+        entry = entry_for(slot.at(1), by, content)
+        if recorded := await self.find(slot.at(1), entry.digest):
+            return recorded.answer
         text = clean(await answer())
         await self.record(replace(entry, answer=text, finish="stop"))
         return text
@@ -155,29 +203,44 @@ class Journal:
         with self._lock, closing(sqlite3.connect(path)) as copy:
             self._db.backup(copy)
 
-    def totals(self) -> dict[str, tuple[int, int, int]]:
-        """Per model: requests, input tokens, output tokens."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT model, SUM(requests), SUM(input_tokens), SUM(output_tokens) FROM calls "
-                "GROUP BY model"
-            ).fetchall()
-        return {model: (calls, given, got) for model, calls, given, got in rows}
+    def forget_spending(self) -> None:
+        """Count from zero again, as a branch of a run does; the calls stay on record."""
+        with self._lock, self._db:
+            self._db.execute("DELETE FROM spending")
 
     def close(self) -> None:
-        """Write what is waiting and close the file.
+        """Write what is waiting and close the file; a second call does nothing.
 
         Raises:
             sqlite3.Error: what waited could not be written.
         """
+        with self._starting:
+            if self._closed:
+                return
+            self._closed = True
         if self._writer:
-            self._queue.put(None)
+            self._queue.put(_Write(last=True))
             self._writer.join()
-            self._writer = None
         error = self._commit([])
         self._db.close()
         if error:
             raise error
+
+    async def _recorded(self, entry: Entry) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._put(_Write(tuple(vars(entry).values()), done))
+        await done
+        self._keys.add(hash((entry.slot, entry.digest)))
+
+    def _put(self, write: _Write) -> None:
+        if self._writer is None:
+            with self._starting:
+                if self._closed:
+                    raise InputError("The journal is closed; open its context again.")
+                if self._writer is None:
+                    self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+                    self._writer.start()
+        self._queue.put(write)
 
     def _read(self, slot: str, digest: str) -> Entry | None:
         with self._lock:
@@ -196,34 +259,36 @@ class Journal:
         return dict(found)
 
     def _write(self) -> None:
-        while first := self._queue.get():
-            batch, last = [first], False
-            while not self._queue.empty() and not last:
-                item = self._queue.get()
-                if item is None:
-                    last = True
-                else:
-                    batch.append(item)
+        last = False
+        while not last:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            last = any(write.last for write in batch)
             self._commit(batch)
-            if last:
-                return
 
     def _commit(self, batch: list[_Write]) -> Exception | None:
         error: Exception | None = None
         vectors = [self._vectors.popleft() for _ in range(len(self._vectors))]
+        spending = [self._spending.popleft() for _ in range(len(self._spending))]
+        rows = [write.row for write in batch if write.row]
+        if not (vectors or spending or rows):
+            return None
         try:
             with self._lock, self._db:
                 self._db.executemany(_VECTOR, vectors)
-                self._db.executemany(_CALL, [row for row, _ in batch])
+                self._db.executemany(_SPENT, spending)
+                self._db.executemany(_CALL, rows)
         except Exception as caught:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
             error = caught
             self._vectors.extendleft(reversed(vectors))
+            self._spending.extendleft(reversed(spending))
         # One wake-up per loop and commit: each costs as much as the row itself.
-        for loop in {done.get_loop() for _, done in batch}:
+        waiting = [write.done for write in batch if write.done]
+        for loop in {done.get_loop() for done in waiting}:
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(
-                    _tell, [done for _, done in batch if done.get_loop() is loop], error
-                )
+                own = [done for done in waiting if done.get_loop() is loop]
+                loop.call_soon_threadsafe(_tell, own, error)
         return error
 
 
@@ -235,9 +300,12 @@ def entries_in(path: Path, slot: str = "") -> list[Entry]:
         return _entries(db, slot)
 
 
-def last_at(slot: str, entries: Sequence[Entry]) -> Entry | None:
+def last_at(place: str, entries: Sequence[Entry]) -> Entry | None:
     """The last call in that place; of a place without its attempt (`#1`), the last attempt."""
-    return next((e for e in reversed(entries) if slot in (e.slot, e.slot.rpartition("#")[0])), None)
+    for entry in reversed(entries):
+        if place in (entry.slot, entry.slot.rpartition("#")[0]):
+            return entry
+    return None
 
 
 def copy_journal(source: Path, target: Path) -> None:
@@ -270,7 +338,12 @@ def clean(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def entry_for(slot: str, model: str, request: dict[str, Any]) -> Entry:
-    """An entry for a request whose answer is still to come."""
+def entry_for(slot: Slot, model: str, request: dict[str, Any]) -> Entry:
+    """An entry for a request to `model` whose answer is still to come."""
     text = json.dumps(request, ensure_ascii=False, sort_keys=True)
-    return Entry(slot, digest_of(text), model, text, "", "", 0, 0, 0, 0.0, time.time())
+    digest = digest_of(f"{model}\0{text}")
+    return Entry(str(slot), digest, model, text, "", "", 0, 0, 0, 0.0, time.time())
+
+
+def _spent(model: str, used: Usage) -> tuple[str, int, int, int]:
+    return model, used.requests, used.input_tokens, used.output_tokens

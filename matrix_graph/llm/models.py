@@ -87,8 +87,15 @@ def embedding_model(
     )
 
 
+def is_local(spec: object) -> bool:
+    """Whether a spec names the embedded model."""
+    return isinstance(spec, str) and spec == LOCAL
+
+
 class _NoChat(BaseChatModel):
     """Answers nobody."""
+
+    model_name: str = NONE
 
     @property
     def _llm_type(self) -> str:

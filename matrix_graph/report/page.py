@@ -50,25 +50,28 @@ def render(record: RunRecord) -> str:
 
 
 def render_filtered(record: FilterRecord) -> str:
-    """A filter run as a page."""
-    kept = [row for own in record.rows.values() for row in own]
+    """A filter run as a page; of one that is not at its end, how it stands."""
+    title = f"{record.folder.name}: filtered rows"
+    if not record.ended.over:
+        stands = f"The run is not at its end ({record.ended}); it goes on with --resume."
+        return _page(title, _heading(record, stands), {})
+    summary = record.summary
+    kept = [row for rows in record.rows.values() for row in rows]
+    dropped = [rejection["row"] for rejection in record.rejections]
+    funnel = rows.picture(summary["given"], summary["funnel"])
     parts = {
-        "Kept and dropped": joined(
-            [
-                rows.picture(record.summary["given"], record.summary["funnel"]),
-                rows.dropped(record.rejections),
-            ]
-        ),
+        "Kept and dropped": joined([funnel, rows.dropped(record.rejections)]),
         "Against rows drawn at random": controls.compared(record),
         "What the kept rows are like": rows.distributions(kept),
-        "What the dropped rows are like": rows.distributions(
-            [rejection["row"] for rejection in record.rejections]
-        ),
+        "What the dropped rows are like": rows.distributions(dropped),
         "Rows": rows.one_by_one(record),
     }
-    told = f"{record.summary['kept']:,} of {record.summary['given']:,} rows kept."
-    header = tag("header", tag("h1", record.folder.name), tag("p", told))
-    return _page(f"{record.folder.name}: filtered rows", header, parts)
+    counted = f"{summary['kept']:,} of {summary['given']:,} rows kept."
+    return _page(title, _heading(record, counted), parts)
+
+
+def _heading(record: FilterRecord, text: str) -> Html:
+    return tag("header", tag("h1", record.folder.name), tag("p", text))
 
 
 def _page(title: str, header: Html, parts: Mapping[str, Html]) -> str:
@@ -113,7 +116,7 @@ def _header(record: RunRecord) -> Html:
     told = (
         f"Written by {config['model']}, seed {record.summary['seed']}, communication "
         f"{config['communication']}; "
-        f"the run ended: {record.summary['ended']}. All of it is invented by a model."
+        f"the run ended: {record.ended}. All of it is invented by a model."
     )
     return tag(
         "header", tag("h1", record.folder.name), tag("p", told), tag("div", *shown, class_="tiles")

@@ -1,3 +1,4 @@
+// A page of rows alone has no map, and so no slider.
 const slider = document.getElementById("round");
 const lines = document.querySelectorAll("#map .message");
 function show() {
@@ -8,7 +9,7 @@ function show() {
     line.classList.toggle("on", round >= 0 && Number(line.dataset.round) === round);
   }
 }
-slider.addEventListener("input", show);
+if (slider) slider.addEventListener("input", show);
 function unfold() {
   const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target && target.tagName === "DETAILS") target.open = true;

@@ -9,8 +9,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
+from matrix_graph.filtering.columns import judge_of, rewards_of
 from matrix_graph.filtering.funnel import funnel_svg
-from matrix_graph.filtering.noted import judge_of, rewards_of
 from matrix_graph.filtering.rows import (
     answer_of,
     answers_of,
@@ -20,6 +20,7 @@ from matrix_graph.filtering.rows import (
     wrong_shape,
 )
 from matrix_graph.llm.journal import Entry
+from matrix_graph.llm.slot import Slot
 from matrix_graph.report.charts import bars, histogram
 from matrix_graph.report.html import Html, anchor, fold, joined, link, table, tag
 from matrix_graph.runs.record import FilterRecord, RunRecord, asked
@@ -218,18 +219,22 @@ def _novelty(rows: Sequence[Row]) -> list[float]:
     return [sum(counts[word] == 1 for word in own) / len(own) for own in words if own]
 
 
-def _purpose(slot: str) -> str:
-    parts = slot.split("#")[0].split("/")
-    if parts[0] == "society":
-        last = parts[-1]
-        known = {
-            "deliver": "who becomes aware",
-            "receive": "news from outside",
-            "exchange": "news to others",
-        }
-        return known.get(last, "summaries" if last == "summary" else "actions")
-    return {
-        "persona": "personas",
-        "generate": f"rows: {parts[1] if len(parts) > 1 else ''}",
-        "memory": "memory",
-    }.get(parts[0], parts[0])
+_ROUTING = {
+    "act": "actions",
+    "deliver": "who becomes aware",
+    "receive": "news from outside",
+    "exchange": "news to others",
+    "summary": "summaries",
+}
+
+
+def _purpose(name: str) -> str:
+    """What the call in a slot was for."""
+    slot = Slot.parse(name)
+    if slot.stage == "society":
+        return _ROUTING.get(slot.what, slot.what)
+    if slot.stage == "generate":
+        return f"rows: {slot.what}"
+    if slot.stage == "filter":
+        return f"filter: {slot.what}"
+    return {"persona": "personas"}.get(slot.stage, slot.stage)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.models import NONE, embedding_model
-from matrix_graph.llm.settled import finished
+from matrix_graph.llm.tasks import run_sync
 from matrix_graph.report.html import Html, anchor, facts, fold, joined, link, tag
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.schema import Action, Group, Persona, Scenario
@@ -311,7 +311,7 @@ def _vectors(record: RunRecord, people: Sequence[Persona]) -> NDArray[np.float32
     try:
         name = record.summary.get("models", {}).get("embeddings", "")
         embedder = Embedder(embedding_model(f"{NONE}:{name}"), journal=journal)
-        return finished(_known(embedder, [member.profile.text for member in people]))
+        return run_sync(_known(embedder, [member.profile.text for member in people]))
     finally:
         journal.close()
 

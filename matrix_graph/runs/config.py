@@ -11,9 +11,11 @@ from pydantic import Field, field_validator, model_validator
 from matrix_graph.context import Context
 from matrix_graph.generation.requirements import KINDS, KindName, Requirement, load_requirements
 from matrix_graph.llm.models import LOCAL
-from matrix_graph.runs.options import Options, checked_url, split
+from matrix_graph.runs.options import PRICE, Options, checked_url, read_prices, split
 from matrix_graph.schema import Communication, Routing
 
+JOURNAL = "journal.sqlite"
+"""Of a run, in its folder: all of its contexts write there."""
 LOCAL_CONCURRENCY, CONCURRENCY = 8, 16
 LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
 
@@ -21,73 +23,109 @@ LOCAL_MAX_TOKENS, MAX_TOKENS = 256, 1024
 class RunConfig(Options):
     """What a run needs to know. Paths are relative to the working directory."""
 
-    profiles: Path | None = Field(None, description="JSON Lines of profiles; the shipped synthetic ones by default")
+    profiles: Path | None = Field(
+        None, description="JSON Lines of profiles; the shipped synthetic ones by default"
+    )
     agents: int = Field(20, ge=1, le=100_000, description="how many agents live in the society")
     scenarios: int = Field(12, ge=1, description="how many scenarios to simulate")
     rows: int = Field(20, ge=1, description="how many rows to keep per kind")
     kind: tuple[KindName, ...] = Field(("sft",), description=f"kinds of rows: {', '.join(KINDS)}")
-    requirements: Path | None = Field(None, description="YAML list of requirements in place of --kind; see README")
-    domain: str | None = Field(None, description="what the rows should be about, in your words; anything by default")
-    model: str = Field(LOCAL, description="'local', or 'openai:NAME' for any server that speaks OpenAI's API")
+    requirements: Path | None = Field(
+        None, description="YAML list of requirements in place of --kind; see README"
+    )
+    domain: str | None = Field(
+        None, description="what the rows should be about, in your words; anything by default"
+    )
+    model: str = Field(
+        LOCAL, description="'local', or 'openai:NAME' for any server that speaks OpenAI's API"
+    )
     student: str | None = Field(
         None, description="the model to be tuned, which writes rejected answers; --model by default"
     )
     embeddings: str = Field(LOCAL, description="'local' or 'openai:NAME'")
-    base_url: str | None = Field(None, description="URL of that server with its /v1, such as http://127.0.0.1:8000/v1")
+    base_url: str | None = Field(
+        None, description="URL of that server with its /v1, such as http://127.0.0.1:8000/v1"
+    )
     temperature: float | None = Field(
         None, ge=0, le=2, description="sampling temperature; the provider's own by default"
     )
     max_tokens: int | None = Field(
-        None, ge=16, description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)"
+        None,
+        ge=16,
+        description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)",
     )
-    communication: Communication = Field("structured", description="structured, or the control arms random and none")
+    communication: Communication = Field(
+        "structured", description="structured, or the control arms random and none"
+    )
     modulator: Routing = Field(
         "batched",
         description="batched: a call routes all actions of a group's step; per_action: one each; human: you do",
     )
-    play: tuple[str, ...] = Field((), description="people whom you play, by id or name, with commas")
+    play: tuple[str, ...] = Field(
+        (), description="people whom you play, by id or name, with commas"
+    )
     checkpoints: Literal["scenario", "step"] = Field(
-        "scenario", description="what LangGraph checkpoints: whole scenarios, or every step at about twice the CPU"
+        "scenario",
+        description="what LangGraph checkpoints: whole scenarios, or every step at about twice the CPU",
     )
     durability: Durability = Field(
-        "async", description="when checkpoints are written: async, exit (at the end) or sync (before the next step)"
+        "async",
+        description="when checkpoints are written: async, exit (at the end) or sync (before the next step)",
     )
     group_size: int = Field(5, ge=1, le=10, description="agents per group on average")
-    seed: int = Field(0, ge=0, description="seeds sampling, grouping and the random arm; models sample on their own")
+    seed: int = Field(
+        0,
+        ge=0,
+        description="seeds sampling, grouping and the random arm; models sample on their own",
+    )
     concurrency: int | None = Field(
-        None, ge=1, description=f"model calls in flight ({CONCURRENCY}; {LOCAL_CONCURRENCY} for local)"
+        None,
+        ge=1,
+        description=f"model calls in flight ({CONCURRENCY}; {LOCAL_CONCURRENCY} for local)",
     )
     timeout: float = Field(120.0, gt=0, description="seconds per attempt of a model call")
-    max_calls: int | None = Field(None, ge=1, description="pause after so many requests to the model")
-    max_cost: float | None = Field(None, gt=0, description="pause after so many US dollars")
-    price: tuple[float, float] | None = Field(
-        None, description="US dollars per million tokens in,out, if not on the price list"
+    max_calls: int | None = Field(
+        None, ge=1, description="pause after so many requests to the model"
     )
-    decontaminate: Path | None = Field(None, description="benchmark prompts; rows that share an 8-gram with them go")
-    rules: Path | None = Field(None, description="YAML with the filter's rules and thresholds; see README")
+    max_cost: float | None = Field(None, gt=0, description="pause after so many US dollars")
+    price: dict[str, tuple[float, float]] = Field({}, description=PRICE)
+    decontaminate: Path | None = Field(
+        None, description="benchmark prompts; rows that share an 8-gram with them go"
+    )
+    rules: Path | None = Field(
+        None, description="YAML with the filter's rules and thresholds; see README"
+    )
     judge: tuple[str, ...] = Field((), description="models that judge the rows, with commas")
     reward: tuple[str, ...] = Field(
         (), description="what scores the student's answers; see: matrix-graph filter --help"
     )
-    rollouts: int | None = Field(None, ge=2, le=256, description="answers of the student per row, for rewards")
+    rollouts: int | None = Field(
+        None, ge=2, le=256, description="answers of the student per row, for rewards"
+    )
     prompts: Path | None = Field(None, description="folder with your own versions of prompts")
-    offline: bool = Field(False, description="ask no model: go as far as what is on record in --out goes")
+    offline: bool = Field(
+        False, description="ask no model: go as far as what is on record in --out goes"
+    )
     out: Path = Field(Path("runs/run"), description="folder for the run")
     strict: bool = Field(False, description="stop at the first bad profile row")
 
-    @field_validator("kind", "price", "judge", "reward", "play", mode="before")
+    @field_validator("kind", "judge", "reward", "play", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return split(value)
+
+    @field_validator("price", mode="before")
+    @classmethod
+    def _prices(cls, value: Any) -> Any:
+        return read_prices(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
         if len(set(self.kind)) < len(self.kind):
             raise ValueError("a kind is named twice")
-        if self.base_url and not any(
-            spec.startswith("openai:") for spec in (self.model, self.embeddings, self.student or "")
-        ):
-            raise ValueError("--base-url goes with --model openai:NAME or --embeddings openai:NAME")
+        specs = (self.model, self.embeddings, self.student or "", *self.judge)
+        if self.base_url and not any(spec.startswith("openai:") for spec in specs):
+            raise ValueError("--base-url goes with an openai:NAME, such as --model openai:NAME")
         if self.requirements and self.model_fields_set & {"kind", "domain", "max_tokens"}:
             raise ValueError("--requirements states kinds, domains and limits itself")
         checked_url(self.base_url)
@@ -95,7 +133,7 @@ class RunConfig(Options):
             # LangGraph 1.2 waits for a checkpoint that a subgraph without a checkpointer never
             # makes.
             raise ValueError("--durability sync needs --checkpoints step")
-        if self.max_cost is not None and self.model == LOCAL and self.student in (None, LOCAL):
+        if self.max_cost is not None and {*specs[:1], *specs[2:]} <= {LOCAL, ""}:
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
         return self
 
@@ -117,12 +155,13 @@ class RunConfig(Options):
             seed=self.seed,
             communication=self.communication,
             modulator=self.modulator,
-            concurrency=self.concurrency or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
+            concurrency=self.concurrency
+            or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
             timeout=self.timeout,
             max_calls=self.max_calls,
             max_cost=self.max_cost,
-            price=self.price,
-            journal=self.out / "journal.sqlite",
+            prices=self.price,
+            journal=self.out / JOURNAL,
             prompts=self.prompts,
             offline=self.offline,
         )
@@ -136,4 +175,7 @@ class RunConfig(Options):
         if self.requirements:
             return load_requirements(self.requirements, self.rows)
         limit = self.max_tokens or (LOCAL_MAX_TOKENS if self.model == LOCAL else MAX_TOKENS)
-        return [Requirement(kind=kind, count=self.rows, domain=self.domain, max_tokens=limit) for kind in self.kind]
+        return [
+            Requirement(kind=kind, count=self.rows, domain=self.domain, max_tokens=limit)
+            for kind in self.kind
+        ]

@@ -11,11 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matrix_graph.runs.config import RunConfig
+from matrix_graph.filtering.steps.rollouts import Guesses
 from matrix_graph.generation.requirements import Requirement
-from matrix_graph.llm.budget import FREE, Price, price_of
+from matrix_graph.llm.budget import FREE, Price, list_price
+from matrix_graph.llm.local import CHAT_MODEL
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.llm.prompts import Prompts
+from matrix_graph.llm.usage import Usage
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.schema import Profile
 from matrix_graph.society.modulator import SHORTLIST
 from matrix_graph.society.state import STEPS
@@ -24,7 +28,14 @@ from matrix_graph.society.turn import RECALLED
 CHARACTERS = 4
 """Characters to a token, in English."""
 
-ANSWERS = {"persona": 230, "act": 60, "reason": 30, "summary": 100, "instruction": 90, "response": 350}
+ANSWERS = {
+    "persona": 230,
+    "act": 60,
+    "reason": 30,
+    "summary": 100,
+    "instruction": 90,
+    "response": 350,
+}
 """Tokens of an answer; `reason` is one routing decision."""
 
 SPARE = 1.1
@@ -76,13 +87,20 @@ def estimate(config: RunConfig, profiles: Sequence[Profile]) -> Estimate:
         InputError: a prompt of the user's own that does not do.
     """
     prompts = Prompts(config.prompts, small=config.model == LOCAL)
-    made = (*_society(config, profiles, prompts), *_rows(config, profiles, prompts), *_filter(config, prompts))
+    made = (
+        *_society(config, profiles, prompts),
+        *_rows(config, profiles, prompts),
+        *_filter(config, prompts),
+    )
     parts = [part for part in made if part.calls]
     return Estimate(tuple(parts), sum(_cost(config, part) for part in parts))
 
 
 def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
-    about, posts = _mean([p.description for p in profiles]), _mean(["\n".join(p.posts) for p in profiles])
+    about, posts = (
+        _mean([p.description for p in profiles]),
+        _mean(["\n".join(p.posts) for p in profiles]),
+    )
     groups = -(-config.agents // config.group_size)
     size = config.agents / groups
     whole = round(size)
@@ -121,38 +139,82 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
     return [
         Part("persona", config.agents, _tokens(persona), ANSWERS["persona"]),
         Part("act", round(n * turns), _tokens(act), ANSWERS["act"]),
-        Part("deliver", routed * (whole > 1) * per_step, _tokens(deliver), reason if each else round(reason * size)),
-        Part("receive", exchanges * round(later * NEWS * (3 if each else 1)), _tokens(news), reason * 2),
-        Part("exchange", exchanges * round(n * (turns if each else 1)), _tokens(exchange), reason * 2),
+        Part(
+            "deliver",
+            routed * (whole > 1) * per_step,
+            _tokens(deliver),
+            reason if each else round(reason * size),
+        ),
+        Part(
+            "receive",
+            exchanges * round(later * NEWS * (3 if each else 1)),
+            _tokens(news),
+            reason * 2,
+        ),
+        Part(
+            "exchange", exchanges * round(n * (turns if each else 1)), _tokens(exchange), reason * 2
+        ),
         Part("summary", n, _tokens(summary), ANSWERS["summary"]),
     ]
 
 
 def _rows(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
-    return [part for requirement in config.wanted() for part in _row(requirement, profiles, prompts)]
+    return [
+        part for requirement in config.wanted() for part in _row(requirement, profiles, prompts)
+    ]
 
 
 def _row(requirement: Requirement, profiles: Sequence[Profile], prompts: Prompts) -> list[Part]:
     person = {"name": "Name", "description": _mean([p.description for p in profiles])}
-    person |= {"personality": _text(50), "goal": _text(25), "actions": _text(ANSWERS["act"]) * (STEPS + 2)}
-    asked = {"style": _text(10), "category": _text(5), "complexity": _text(15), "domain": _text(10), "language": ""}
+    person |= {
+        "personality": _text(50),
+        "goal": _text(25),
+        "actions": _text(ANSWERS["act"]) * (STEPS + 2),
+    }
+    asked = {
+        "style": _text(10),
+        "category": _text(5),
+        "complexity": _text(15),
+        "domain": _text(10),
+        "language": "",
+    }
     request, name, n = ANSWERS["instruction"], requirement.id, round(requirement.count * SPARE)
     response = min(ANSWERS["response"], requirement.max_tokens)
     if requirement.single_call:
         return [
-            Part(f"{name} row", n, _tokens(prompts.render("instruct", "single", **person, **asked)), request + response)
+            Part(
+                f"{name} row",
+                n,
+                _tokens(prompts.render("instruct", "single", **person, **asked)),
+                request + response,
+            )
         ]
-    instruct = _tokens(prompts.render("instruct", f"instruct_{requirement.kind}", **person, **asked))
-    special = f"respond_{requirement.kind}" if requirement.kind in ("reason", "code", "safe") else "respond"
+    instruct = _tokens(
+        prompts.render("instruct", f"instruct_{requirement.kind}", **person, **asked)
+    )
+    special = (
+        f"respond_{requirement.kind}"
+        if requirement.kind in ("reason", "code", "safe")
+        else "respond"
+    )
     answer = _tokens(prompts.render(special, language=""))
     parts = [Part(f"{name} instruction", n, instruct, request)]
     if requirement.kind == "mt":
         talk = round(requirement.turns / 2 * (request + response))
         parts.append(Part(f"{name} response", n * requirement.turns, answer + talk, response))
-        parts.append(Part(f"{name} follow-up", n * (requirement.turns - 1), instruct + talk, request))
+        parts.append(
+            Part(f"{name} follow-up", n * (requirement.turns - 1), instruct + talk, request)
+        )
     elif requirement.best_of:
         parts.append(Part(f"{name} response", n * requirement.best_of, answer + request, response))
-        parts.append(Part(f"{name} rating", n * requirement.best_of, request + response + 80, ANSWERS["reason"]))
+        parts.append(
+            Part(
+                f"{name} rating",
+                n * requirement.best_of,
+                request + response + 80,
+                ANSWERS["reason"],
+            )
+        )
     else:
         parts.append(Part(f"{name} response", n, answer + request, response))
         if requirement.kind == "dpo":
@@ -161,32 +223,45 @@ def _row(requirement: Requirement, profiles: Sequence[Profile], prompts: Prompts
 
 
 def _filter(config: RunConfig, prompts: Prompts) -> list[Part]:
-    """Judges, rollouts and rewards of all rows: how many these let through is not known before, so
-    none are spared.
+    """Judges, rollouts, rewards and comparisons of all rows: how many the steps before let through
+    is not known, so none are spared.
     """
-    rows = [
-        (round(r.count * SPARE), min(ANSWERS["response"], r.max_tokens)) for r in config.wanted() if r.kind != "safe"
-    ]
-    n, response = sum(count for count, _ in rows), max((tokens for _, tokens in rows), default=0)
+    setting = FilterConfig.of_run(config)
+    rules = setting.funnel()
+    wanted = [r for r in config.wanted() if r.kind != "safe"]
+    n = sum(round(r.count * SPARE) for r in wanted)
+    response = max((min(ANSWERS["response"], r.max_tokens) for r in wanted), default=0)
     request = ANSWERS["instruction"]
     judged = _tokens(prompts.render("judge", request="", answer="")) + request + response
-    tries = config.rollouts or (8 if config.reward else 0)
-    by_judge = {"judge", "pairwise"} & set(config.reward) or (config.judge and not config.reward)
-    compared = tries * (tries - 1) if "pairwise" in config.reward else tries
+    tries = rules.rollouts.n if setting.student and rules.rollouts else 0
+    by_judge = "judge" in config.reward or bool(config.judge and not config.reward)
+    scored = tries * by_judge
+    if "pairwise" in config.reward:
+        scored = tries * (tries - 1)
+    pairs = sum(round(r.count * SPARE) for r in wanted if r.kind == "dpo" or rules.pairs)
+    guesses = n * Guesses.n if rules.not_guessable and setting.student else 0
+    reason = ANSWERS["reason"]
     return [
-        Part("filter judge", n * len(config.judge), judged, ANSWERS["reason"] * 2),
+        Part("filter judge", n * len(config.judge), judged, reason * 2),
         Part("filter rollouts", n * tries, request, response),
-        Part("filter rewards", n * compared * bool(by_judge), judged, ANSWERS["reason"]),
+        Part("filter guesses", guesses, request, reason),
+        Part("filter rewards", n * scored, judged, reason),
+        Part("filter preferences", 2 * pairs * bool(rules.preferred), judged + response, reason),
     ]
 
 
 def _cost(config: RunConfig, part: Part) -> float:
-    by_student = part.name.endswith((" rejected", " rollouts"))
-    by_judge = config.judge and part.name in ("filter judge", "filter rewards")
-    spec = config.judge[0] if by_judge else config.student if config.student and by_student else config.model
-    own = Price(*config.price) if config.price else None
-    price = FREE if spec == LOCAL else own or price_of(spec.removeprefix("openai:")) or FREE
-    return part.calls * price.cost(part.input_tokens, part.output_tokens)
+    spec = config.model
+    if config.student and part.name.endswith((" rejected", " rollouts", " guesses")):
+        spec = config.student
+    if config.judge and part.name in ("filter judge", "filter rewards", "filter preferences"):
+        spec = config.judge[0]
+    name = CHAT_MODEL if spec == LOCAL else spec.removeprefix("openai:")
+    priced = config.price.get(name)
+    price = (Price(*priced) if priced else list_price(name)) or FREE
+    return price.cost(
+        Usage(part.calls, part.calls * part.input_tokens, part.calls * part.output_tokens)
+    )
 
 
 def _text(tokens: int) -> str:

@@ -17,10 +17,11 @@ from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.controls import effects, length_matched, random_subset
 from matrix_graph.filtering.funnel import funnel_svg
 from matrix_graph.filtering.graph import with_notes
-from matrix_graph.filtering.steps.pairs import Pairs, audit
 from matrix_graph.filtering.rows import is_safety
 from matrix_graph.filtering.rules import HYGIENE
 from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.steps.pairs import Pairs, audit
+from matrix_graph.runs.config import JOURNAL
 from matrix_graph.schema import Rejection, Row
 
 SUMMARY, ROWS, LEDGER = "filter.json", "rows.jsonl", "ledger.jsonl"
@@ -42,21 +43,30 @@ def check_filter_folder(out: Path, resume: bool, overwrite: bool) -> None:
         raise InputError("--resume and --overwrite exclude each other.")
     ours = (out / SUMMARY).is_file()
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not ours)):
-        raise InputError(f"--out {out} holds something that is no filter run; name an empty or a new folder.")
+        raise InputError(
+            f"--out {out} holds something that is no filter run; name an empty or a new folder."
+        )
     if ours and not resume and not overwrite:
-        raise InputError(f"--out {out} holds a filter run; go on with it (--resume), or replace it (--overwrite).")
+        raise InputError(
+            f"--out {out} holds a filter run; go on with it (--resume), or replace it "
+            "(--overwrite)."
+        )
     if resume and not ours:
         raise InputError(f"{out} holds no filter run to resume.")
 
 
 def begin_filter_folder(out: Path, overwrite: bool) -> None:
     if overwrite:
-        for name in (*_WRITTEN, ROWS, LEDGER, "journals", "export"):
-            _remove(out / name)
+        for path in (*(out / name for name in (*_WRITTEN, ROWS, LEDGER, "export")), *_journal(out)):
+            _remove(path)
     try:
-        (out / "journals").mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot write to --out {out}: {error}") from error
+
+
+def _journal(out: Path) -> list[Path]:
+    return list(out.glob(f"{JOURNAL}*"))
 
 
 def _remove(path: Path) -> None:
@@ -66,21 +76,31 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+@dataclass(frozen=True)
+class Filtered:
+    """What a funnel made of rows; `stages` as `funnel` counts them."""
+
+    rows: list[Row]
+    kept: list[Row]
+    rejections: list[Rejection]
+    stages: list[dict[str, Any]]
+
+
 def write_filtered(
-    rows: list[Row],
-    kept: list[Row],
-    rejections: list[Rejection],
-    stages: list[dict[str, Any]],
-    paired: Pairs | None,
-    out: Path,
-    config: dict[str, Any],
-    models: dict[str, str],
+    filtered: Filtered, paired: Pairs | None, out: Path, head: dict[str, Any]
 ) -> FilterResult:
+    """Write the files of a finished filter run.
+
+    Args:
+        paired: The rule that made pairs, if one did: the controls are made by it, too.
+        head: What the summary says beside the counts; `config.seed` seeds the controls.
+    """
     for name in _WRITTEN:
         _remove(out / name)
-    pool, drawn_from = _pool(rows, kept, rejections, stages)
+    rows, kept = filtered.rows, filtered.kept
+    pool, drawn_from = _pool(filtered)
     pool = _paired(pool, paired) if paired else pool
-    seed = config["seed"]
+    seed = head["config"]["seed"]
     sets = {
         "kept": kept,
         "random": random_subset(pool, len(kept), seed),
@@ -89,49 +109,47 @@ def write_filtered(
     files = _by_file(kept)
     for name, part in files.items():
         write_json_lines(out / "dataset" / f"{name}.jsonl", part)
-    write_json_lines(out / "rejected.jsonl", rejections)
+    write_json_lines(out / "rejected.jsonl", filtered.rejections)
+    kept_ids = {row["id"] for row in kept}
+    also_kept: dict[str, int] = {}
     for name in ("random", "length_matched"):
         write_json_lines(out / "controls" / f"{name}.jsonl", sets[name])
-    same = {
-        name: len({row["id"] for row in sets[name]} & {row["id"] for row in kept}) for name in sets if name != "kept"
-    }
-    write_text(out / "funnel.svg", funnel_svg(len(rows), stages))
-    summary = {
-        "config": config,
-        "models": models,
+        also_kept[name] = len({row["id"] for row in sets[name]} & kept_ids)
+    write_text(out / "funnel.svg", funnel_svg(len(rows), filtered.stages))
+    controls = {"drawn_from": drawn_from, "pool": len(pool), "seed": seed, "also_kept": also_kept}
+    summary = head | {
         "given": len(rows),
         "kept": len(kept),
-        "funnel": stages,
-        "controls": {"drawn_from": drawn_from, "pool": len(pool), "seed": seed, "also_kept": same},
+        "funnel": filtered.stages,
+        "controls": controls,
         "effects": effects(sets, seed) if kept else [],
         "pairs": audit(kept),
-        "ended": "complete",
     }
     write_text(out / "README.md", filter_card(summary, list(files)))
     write_text(out / SUMMARY, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
-    return FilterResult(out, kept, rejections, summary)
+    return FilterResult(out, kept, filtered.rejections, summary)
 
 
-def _pool(
-    rows: list[Row], kept: list[Row], rejections: list[Rejection], stages: Sequence[dict[str, Any]]
-) -> tuple[list[Row], str]:
+def _pool(filtered: Filtered) -> tuple[list[Row], str]:
     """What the controls are drawn from: the usable rows that the choosing steps chose among, or
     else all rows.
     """
-    usable, start, chose = {row["id"]: row for row in kept}, 0, False
-    for stage in stages:
-        dropped = rejections[start : start + stage["dropped"]]
+    usable, start, chose = {row["id"]: row for row in filtered.kept}, 0, False
+    for stage in filtered.stages:
+        dropped = filtered.rejections[start : start + stage["dropped"]]
         start += stage["dropped"]
         if stage["step"] not in HYGIENE:
             usable |= {rejection["id"]: rejection["row"] for rejection in dropped}
             chose = chose or bool(dropped)
-    return ([usable[row["id"]] for row in rows if row["id"] in usable], "usable rows") if chose else (rows, "all rows")
+    if not chose:
+        return filtered.rows, "all rows"
+    return [usable[row["id"]] for row in filtered.rows if row["id"] in usable], "usable rows"
 
 
 def _paired(pool: list[Row], paired: Pairs) -> list[Row]:
     """The controls of a set of pairs are pairs, made by the same rule."""
     bare = [row for row in pool if row.get("chosen") is None]
-    found = paired(bare, [])
+    found = paired.find(bare)
     gone = {finding.id for finding in found if isinstance(finding, Drop)}
     made = [row for row in with_notes(pool, found) if row["id"] not in gone]
     return [row for row in made if row.get("chosen") is not None or is_safety(row)]
@@ -141,9 +159,22 @@ def _by_file(rows: Sequence[Row]) -> dict[str, list[Row]]:
     """Rows by the file that they go to: one layout and kind each."""
     files: dict[str, dict[str, list[Row]]] = {}
     for row in rows:
-        layout = next((name for name in ("messages", "chosen", "completion") if row.get(name) is not None), "prompt")
+        layout = next(
+            (name for name in ("messages", "chosen", "completion") if row.get(name) is not None),
+            "prompt",
+        )
         kind = row.get("kind")
-        name = "".join(c if c.isalnum() or c in "_-" else "_" for c in kind)[:40] if isinstance(kind, str) else ""
-        files.setdefault(name or {"chosen": "pairs"}.get(layout, "rows"), {}).setdefault(layout, []).append(row)
-    parts = ((name, layout, own) for name, layouts in files.items() for layout, own in layouts.items())
-    return {name if len(files[name]) == 1 else f"{name}-{layout}": own for name, layout, own in parts}
+        name = (
+            "".join(c if c.isalnum() or c in "_-" else "_" for c in kind)[:40]
+            if isinstance(kind, str)
+            else ""
+        )
+        files.setdefault(name or {"chosen": "pairs"}.get(layout, "rows"), {}).setdefault(
+            layout, []
+        ).append(row)
+    parts = (
+        (name, layout, own) for name, layouts in files.items() for layout, own in layouts.items()
+    )
+    return {
+        name if len(files[name]) == 1 else f"{name}-{layout}": own for name, layout, own in parts
+    }

@@ -2,41 +2,49 @@
 what changed.
 
 dataset/  rejected.jsonl  controls/  funnel.svg  filter.json  README.md  ·  rows.jsonl  ledger.jsonl
-journals/
+journal.sqlite
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
-from matrix_graph.context import Context, close, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError, RunPaused
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
+from matrix_graph.filtering.columns import responses_of, rewards_of
+from matrix_graph.filtering.funnel import funnel
+from matrix_graph.filtering.graph import create_filter
+from matrix_graph.filtering.ledger import Ledger
+from matrix_graph.filtering.rows import wrong_shape
+from matrix_graph.filtering.rules import Models, Rules
+from matrix_graph.filtering.step import Step
+from matrix_graph.filtering.steps.rewards import HttpReward
+from matrix_graph.llm.models import NONE
+from matrix_graph.llm.tasks import run_sync
+from matrix_graph.llm.usage import Usage
+from matrix_graph.resources import Resources, opening
+from matrix_graph.runs.config import JOURNAL
+from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_folder import (
     LEDGER,
     ROWS,
     SUMMARY,
+    Filtered,
     FilterResult,
     begin_filter_folder,
     check_filter_folder,
     write_filtered,
 )
-from matrix_graph.filtering.funnel import funnel
-from matrix_graph.filtering.graph import create_filter
-from matrix_graph.filtering.ledger import Ledger
-from matrix_graph.filtering.noted import responses_of, rewards_of
-from matrix_graph.filtering.steps.rewards import HttpReward
-from matrix_graph.filtering.rows import wrong_shape
-from matrix_graph.filtering.rules import Means, Rules
-from matrix_graph.filtering.step import Step
-from matrix_graph.llm.models import NONE
 from matrix_graph.runs.probe import probe
+from matrix_graph.runs.tally import used_by_model
 from matrix_graph.schema import Row
 
 Listener = Callable[[dict[str, Any]], None]
@@ -54,7 +62,9 @@ def read_rows(path: Path) -> list[Row]:
     rows = []
     for number, row in enumerate(read_json_lines(path), 1):
         given = row.get("id")
-        rows.append({"id": "", **row} | {"id": f"{path.stem}-{number}" if given is None else str(given)})
+        rows.append(
+            {"id": "", **row} | {"id": f"{path.stem}-{number}" if given is None else str(given)}
+        )
     if not rows:
         raise InputError(f"{path} holds no row.")
     problems = [wrong_shape(row) for row in rows]
@@ -66,7 +76,14 @@ def read_rows(path: Path) -> list[Row]:
     return rows
 
 
-async def filter_rows(
+def filter_rows(
+    path: Path, config: FilterConfig, *, resume: bool = False, overwrite: bool = False
+) -> FilterResult:
+    """`afilter_rows` for code that is not asynchronous."""
+    return run_sync(afilter_rows(path, config, resume=resume, overwrite=overwrite))
+
+
+async def afilter_rows(
     path: Path,
     config: FilterConfig,
     *,
@@ -84,35 +101,50 @@ async def filter_rows(
         InputError: what was given cannot work.
         RunPaused: a cap was reached, or a model is down; resume later.
     """
-    rows, rules, means = read_rows(path), config.funnel(), config.means()
-    steps = rules.steps(means)
+    rows, rules, models = read_rows(path), config.funnel(), config.models()
+    steps = rules.steps(models)
     check_filter_folder(config.out, resume, overwrite)
-    _check_rewards(rules, means, rows)
-    if not resume:
-        for context in means.contexts:
-            await probe(context)
-        await _probe_rewards(means)
+    _check_rewards(rules, models, rows)
+    probed = {} if resume else await _probed(models)
     begin_filter_folder(config.out, overwrite)
     ledger = Ledger()
-    try:
-        names = {"embeddings": (await opened(means.embeddings)).embedder.name} if means.embeddings else {}
-        write_text(config.out / SUMMARY, json.dumps({"ended": "running", "config": config.public()}))
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(opening(c)) for c in models.contexts]
+        filtering = _Filtering(config, rules, rows, listen, opened)
+        for model, usage in probed.items():
+            opened[0].account.add(model, usage)
+        if models.embeddings:
+            place = models.contexts.index(models.embeddings)
+            filtering.names = {"embeddings": opened[place].embedder.name}
+        filtering.save(Ended("running"))
         write_json_lines(config.out / ROWS, rows)
-        recording = ledger.recording(steps)
-        return await _filtered(rows, recording, config.out, config.public(), rules, names, listen, ledger)
-    finally:
-        for context in means.contexts:
-            await close(context)
+        try:
+            return await filtering.go(ledger.recording(steps), ledger)
+        except (RunPaused, InputError) as pause:
+            await filtering.settle()
+            filtering.save(Ended.by(pause))
+            raise
+        except asyncio.CancelledError:
+            await filtering.settle()
+            filtering.save(Ended("interrupted"))
+            raise
 
 
-async def refilter(out: Path, rules: Path | None = None, listen: Listener | None = None) -> FilterResult:
+def refilter(out: Path, rules: Path | None = None) -> FilterResult:
+    """`arefilter` for code that is not asynchronous."""
+    return run_sync(arefilter(out, rules))
+
+
+async def arefilter(
+    out: Path, rules: Path | None = None, listen: Listener | None = None
+) -> FilterResult:
     """Filter the rows of the run in `out` again with other rules, on what was measured then: no
     model is asked.
 
     Rows that come to a measurement which was not made of them then go, as "not measured".
 
     Raises:
-        InputError: no finished filter run there, or the rules do not do.
+        InputError: no finished filter run there, or the rules are refused.
     """
     if not (out / LEDGER).is_file():
         raise InputError(
@@ -126,77 +158,125 @@ async def refilter(out: Path, rules: Path | None = None, listen: Listener | None
         raise InputError(f"{out / SUMMARY} is not what a filter run writes ({error}).") from error
     config = config.model_copy(update={"rules": rules} if rules else {})
     ledger = Ledger.of(read_json_lines(out / LEDGER))
-    means = _recorded(config, before)
+    names = before.get("models", {})
+    models = _recorded(config, names.get("embeddings", ""))
     chosen = config.funnel()
-    steps = ledger.replaying(chosen.steps(means))
-    try:
-        rows = read_json_lines(out / ROWS)
-        names = before.get("models", {})
-        return await _filtered(rows, steps, out, config.public(), chosen, names, listen)
-    finally:
-        for context in means.contexts:
-            await close(context)
+    steps = ledger.replaying(chosen.steps(models))
+    rows = read_json_lines(out / ROWS)
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(opening(c)) for c in models.contexts]
+        filtering = _Filtering(config, chosen, rows, listen, opened, names, before)
+        return await filtering.go(steps)
 
 
-def _recorded(config: FilterConfig, before: dict[str, Any]) -> Means:
-    """Means in which no model can be asked."""
+def _recorded(config: FilterConfig, embeddings: str) -> Models:
+    """Models of which none can be asked."""
     silent = Context(model=NONE, embeddings=NONE)
-    means = config.means()
-    embeddings = Context(
-        model=NONE,
-        embeddings=f"{NONE}:{before.get('models', {}).get('embeddings', '')}",
-        journal=config.out / "journals" / "embeddings.sqlite",
-    )
-    return Means(
-        judges=tuple(silent for _ in means.judges),
-        student=silent if means.student else None,
-        embeddings=embeddings if means.embeddings else None,
-        benchmark=means.benchmark,
+    models = config.models()
+    recorded = Context(model=NONE, embeddings=f"{NONE}:{embeddings}", journal=config.out / JOURNAL)
+    return Models(
+        judges=tuple(silent for _ in models.judges),
+        student=silent if models.student else None,
+        embeddings=recorded if models.embeddings else None,
+        benchmark=models.benchmark,
     )
 
 
-def _check_rewards(rules: Rules, means: Means, rows: Sequence[Row]) -> None:
-    asking = [n for n in ("pass_rate", "learnability", "min_reward", "rip", "pairs") if getattr(rules, n)]
-    if asking and not means.student and not any(rewards_of(row) or responses_of(row) for row in rows):
-        raise InputError(f"The rule {asking[0]} looks at rewards of a student's answers; name it with --student.")
+def _check_rewards(rules: Rules, models: Models, rows: Sequence[Row]) -> None:
+    by_reward = ("pass_rate", "learnability", "min_reward", "rip", "pairs")
+    asking = [name for name in by_reward if getattr(rules, name)]
+    if not asking or models.student:
+        return
+    if not any(rewards_of(row) or responses_of(row) for row in rows):
+        raise InputError(
+            f"The rule {asking[0]} looks at rewards of a student's answers; name it with --student."
+        )
 
 
-async def _probe_rewards(means: Means) -> None:
-    for scorer in means.scorers:
-        if isinstance(scorer, HttpReward):
-            trial = replace(scorer, context=replace(scorer.context, journal=None))
+async def _probed(models: Models) -> dict[str, Usage]:
+    """See that models and reward models answer; returns what that took."""
+    used = dict(await probe(models.contexts))
+    for scorer in models.scorers:
+        if not isinstance(scorer, HttpReward):
+            continue
+        trial = replace(scorer, context=replace(scorer.context, journal=None))
+        async with opening(trial.context) as resources:
             try:
                 await trial({"id": "probe", "prompt": "Are you there?"}, ["Yes, I am."])
             except (CallFailed, RunPaused) as error:
                 raise InputError(f"The reward model does not score: {error}") from error
-            finally:
-                await close(trial.context)
+            for model, usage in resources.account.by_model.items():
+                used[model] = used.get(model, Usage()) + usage
+    return used
 
 
-async def _filtered(
-    rows: list[Row],
-    steps: Sequence[Step],
-    out: Path,
-    config: dict[str, Any],
-    rules: Rules,
-    models: dict[str, str],
-    listen: Listener | None,
-    ledger: Ledger | None = None,
-) -> FilterResult:
-    told: list[tuple[str, int, int]] = []
-    final: dict[str, Any] = {}
-    graph = create_filter(steps).compile(name="filter")
-    async for mode, data in graph.astream({"rows": rows}, stream_mode=["custom", "values"]):
-        event = cast("dict[str, Any]", data)
-        if mode == "values":
-            final = event
-            continue
-        if event.get("event") == "step":
-            told.append((event["step"], event["dropped"], event["left"]))
-        if listen:
-            listen(event)
-    kept, rejections = final["rows"], final.get("rejections", [])
-    stages = funnel(told, rejections)
-    if ledger:
-        write_json_lines(out / LEDGER, ledger.lines())
-    return await asyncio.to_thread(write_filtered, rows, kept, rejections, stages, rules.pairs, out, config, models)
+@dataclass
+class _Filtering:
+    """One stretch of work on the folder of a filter run.
+
+    Attributes:
+        opened: What is open of the models; all share one account.
+        names: Of the models by role.
+        before: The summary that holds what was used, where nothing is asked any more.
+    """
+
+    config: FilterConfig
+    rules: Rules
+    rows: list[Row]
+    listen: Listener | None
+    opened: Sequence[Resources]
+    names: dict[str, str] = field(default_factory=dict)
+    before: Mapping[str, Any] = field(default_factory=dict)
+
+    async def go(self, steps: Sequence[Step], ledger: Ledger | None = None) -> FilterResult:
+        """Run the steps, and write what comes of them."""
+        counts: list[tuple[str, int, int]] = []
+        final: dict[str, Any] = {}
+        graph = create_filter(steps).compile(name="filter")
+        async for mode, data in graph.astream(
+            {"rows": self.rows}, stream_mode=["custom", "values"]
+        ):
+            event = cast("dict[str, Any]", data)
+            if mode == "values":
+                final = event
+                continue
+            if event.get("event") == "step":
+                counts.append((event["step"], event["dropped"], event["left"]))
+            if self.listen:
+                self.listen(event)
+        await self.settle()
+        kept, rejections = final["rows"], final.get("rejections", [])
+        if ledger:
+            write_json_lines(self.config.out / LEDGER, ledger.lines())
+        filtered = Filtered(self.rows, kept, rejections, funnel(counts, rejections))
+        head = self._head(Ended("complete"))
+        return await asyncio.to_thread(
+            write_filtered, filtered, self.rules.pairs, self.config.out, head
+        )
+
+    async def settle(self) -> None:
+        """Let calls under way end: what they use is part of the totals."""
+        await asyncio.gather(*(resources.settle() for resources in self.opened))
+
+    def save(self, ended: Ended) -> None:
+        """Write how the run stands."""
+        text = json.dumps(self._head(ended), ensure_ascii=False, indent=2)
+        write_text(self.config.out / SUMMARY, text + "\n")
+
+    def _head(self, ended: Ended) -> dict[str, Any]:
+        head = {"config": self.config.public(), "models": self.names, "ended": ended.public()}
+        if self.before:
+            return head | {name: self.before[name] for name in _USED if name in self.before}
+        total, cost, by_model = Usage(), 0.0, {}
+        if self.opened:
+            account = self.opened[0].account
+            total, cost, by_model = account.total, account.cost, used_by_model(account)
+        return head | {
+            "calls": total.requests,
+            "tokens": {"input": total.input_tokens, "output": total.output_tokens},
+            "cost_usd": round(cost, 6),
+            "used": by_model,
+        }
+
+
+_USED = ("calls", "tokens", "cost_usd", "used")

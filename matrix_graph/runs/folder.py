@@ -1,5 +1,4 @@
-"""The folder of a run: whose it is, what of it may change, and how it begins, ends and is cleared.
-"""
+"""The folder of a run: whose it is, what of it may change, and how it begins, ends and is cleared."""
 
 from __future__ import annotations
 
@@ -7,20 +6,32 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from matrix_graph.runs.config import RunConfig
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import write_text
 from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.memory.table import LOCK, hold, let_go
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.ended import Ended
 from matrix_graph.society.profiles import SHIPPED
 
-FORMAT = 1
+FORMAT = 2
 MAY_CHANGE = {
-    *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url", "strict"),
+    *(
+        "out",
+        "durability",
+        "max_calls",
+        "max_cost",
+        "price",
+        "concurrency",
+        "timeout",
+        "base_url",
+        "strict",
+    ),
     *("offline", "play"),
 }
 """Options that a resumed run may be given anew; the others are those of its start."""
@@ -33,7 +44,6 @@ _OWN = (
     "README.md",
     "report.html",
     "dataset",
-    "journals",
     "run.json",
 )
 _DATABASES = ("journal.sqlite", "checkpoints.sqlite")
@@ -57,7 +67,9 @@ def resumed(config: RunConfig) -> RunConfig:
         )
     given = {name: getattr(config, name) for name in config.model_fields_set}
     clashes = sorted(
-        name for name in config.model_fields_set - MAY_CHANGE if config.public()[name] != before["config"].get(name)
+        name
+        for name in config.model_fields_set - MAY_CHANGE
+        if config.public()[name] != before["config"].get(name)
     )
     if clashes:
         raise InputError(
@@ -66,7 +78,11 @@ def resumed(config: RunConfig) -> RunConfig:
         )
     began = before["config"] | {"offline": False}
     if began.get("requirements"):
-        began = {name: value for name, value in began.items() if name not in ("kind", "domain", "max_tokens")}
+        began = {
+            name: value
+            for name, value in began.items()
+            if name not in ("kind", "domain", "max_tokens")
+        }
     fields = began | {name: value for name, value in given.items() if name in MAY_CHANGE}
     return RunConfig.load(None, fields)
 
@@ -119,9 +135,13 @@ def clear_folder(out: Path) -> None:
         let_go(held)
 
 
-def begin_folder(config: RunConfig, plan: dict[str, Any]) -> dict[str, Any]:
-    """Make the folder with a first run.json that holds `plan`, and return that of the run's
-    beginning.
+def begin_folder(
+    config: RunConfig, requirements: Sequence[Requirement], estimate: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Make the folder with a first run.json, and return that of the run's beginning.
+
+    Args:
+        requirements, estimate: Of a run that begins now.
 
     Raises:
         InputError: the folder cannot be written.
@@ -130,9 +150,18 @@ def begin_folder(config: RunConfig, plan: dict[str, Any]) -> dict[str, Any]:
     try:
         config.out.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
-            begun: dict[str, Any] = {"config": config.public(), "profiles_digest": profiles_digest(config.profiles)}
-            begun |= {"calls": 0, "seconds": 0.0, **plan}
-            write_text(path, json.dumps({"format": FORMAT, **begun, "ended": "running"}))
+            begun = {
+                "format": FORMAT,
+                "config": config.public(),
+                "profiles_digest": profiles_digest(config.profiles),
+                "seed": config.seed,
+                "requirements": [wanted.model_dump(mode="json") for wanted in requirements],
+                "estimate": dict(estimate),
+                "calls": 0,
+                "seconds": 0.0,
+                "ended": Ended("running").public(),
+            }
+            write_text(path, json.dumps(begun, ensure_ascii=False))
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"Cannot write to --out {config.out}: {error}") from error

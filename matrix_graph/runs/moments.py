@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,13 +24,16 @@ class Moment(NamedTuple):
     @property
     def id(self) -> str:
         """The action's id, or that of the call that failed."""
-        return self.action["id"] if self.action else str(self.failure and self.failure["who"])
+        if self.action:
+            return self.action["id"]
+        return self.call or f"{self.scenario['id']}-{self.agent}-{self.step}"
 
     @property
     def call(self) -> str:
-        """The place of the call behind it in the journal; empty for an agent that no model plays.
-        """
-        return self.action["call"] if self.action else self.id
+        """The place of the call behind it in the journal; empty for an agent that no model plays."""
+        if self.action:
+            return self.action["call"]
+        return self.failure["call"] if self.failure else ""
 
 
 def moments_of(scenarios: Sequence[Scenario]) -> list[Moment]:
@@ -48,15 +50,18 @@ def inbox_of(moment: Moment) -> list[Message]:
     """
     if moment.heard is not None:
         return list(moment.heard)
-    before = {a["id"] for a in moment.scenario["actions"] if a["step"] == moment.step - 1}
-    own = {a["id"] for a in moment.scenario["actions"]}
+    actions = moment.scenario["actions"]
+    before = {a["id"] for a in actions if a["step"] == moment.step - 1}
+    inside = {a["id"] for a in actions}
     first = moment.step % STEPS == 0
-    return [
-        message
-        for message in moment.scenario.get("messages", [])
-        for origin in [message["id"].split(">")[0]]
-        if message["recipient"] == moment.agent and (origin in before or (first and origin not in own))
-    ]
+    inbox = []
+    for message in moment.scenario.get("messages", []):
+        origin = message["action"]
+        if message["recipient"] == moment.agent and (
+            origin in before or (first and origin not in inside)
+        ):
+            inbox.append(message)
+    return inbox
 
 
 def delivery_of(moment: Moment) -> Delivery | None:
@@ -68,15 +73,8 @@ def delivery_of(moment: Moment) -> Delivery | None:
 
 
 def _within(scenario: Scenario) -> list[Moment]:
-    acted = [Moment(scenario, a["agent"], a["step"], a, None) for a in scenario["actions"]]
-    failed = [
-        Moment(scenario, f["who"].rpartition("/")[2].partition("#")[0], _step(f["who"], scenario), None, f)
-        for f in scenario.get("failures", [])
-        if f["stage"] == "act"
-    ]
-    return [*acted, *failed]
-
-
-def _step(slot: str, scenario: Scenario) -> int:
-    found = re.search(r"/s(\d+)/", slot)
-    return scenario["round"] * STEPS + (int(found.group(1)) if found else 0)
+    moments = [Moment(scenario, a["agent"], a["step"], a, None) for a in scenario["actions"]]
+    for failure in scenario.get("failures", []):
+        if failure["stage"] == "act":
+            moments.append(Moment(scenario, failure["who"], failure["step"], None, failure))
+    return moments

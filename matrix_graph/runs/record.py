@@ -9,17 +9,18 @@ from typing import Any
 
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
-from matrix_graph.runs.filter_folder import SUMMARY
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Entry, entries_in, last_at
 from matrix_graph.llm.models import NONE, embedding_model
-from matrix_graph.llm.settled import finished
+from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.lane import Memory
 from matrix_graph.memory.store import ChromaStore
-from matrix_graph.schema import Group, Rejection, Row, Scenario
-from matrix_graph.society import plan
+from matrix_graph.runs.ended import Ended
+from matrix_graph.runs.filter_folder import SUMMARY
 from matrix_graph.runs.moments import Moment, moments_of
+from matrix_graph.schema import Group, Rejection, Row, Scenario
+from matrix_graph.society.serialization import groups_from_json
 
 
 class _Rows:
@@ -30,7 +31,10 @@ class _Rows:
     @cached_property
     def rows(self) -> dict[str, list[Row]]:
         """The kept rows by file."""
-        return {path.stem: read_json_lines(path) for path in sorted((self.folder / "dataset").glob("*.jsonl"))}
+        return {
+            path.stem: read_json_lines(path)
+            for path in sorted((self.folder / "dataset").glob("*.jsonl"))
+        }
 
     @cached_property
     def rejections(self) -> list[Rejection]:
@@ -48,7 +52,9 @@ class RunRecord(_Rows):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / "run.json").is_file():
-            raise InputError(f"{folder} holds no run; make one with: matrix-graph run --out {folder}")
+            raise InputError(
+                f"{folder} holds no run; make one with: matrix-graph run --out {folder}"
+            )
         self._memories: dict[str, dict[str, Memory]] = {}
 
     @cached_property
@@ -61,7 +67,11 @@ class RunRecord(_Rows):
     def groups(self) -> tuple[Group, ...]:
         """The society; nobody if the run ended before there was one."""
         path = self.folder / "society.json"
-        return plan.from_json(json.loads(path.read_text("utf-8"))["groups"]) if path.is_file() else ()
+        return (
+            groups_from_json(json.loads(path.read_text("utf-8"))["groups"])
+            if path.is_file()
+            else ()
+        )
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
@@ -84,9 +94,9 @@ class RunRecord(_Rows):
         return True
 
     @property
-    def ended(self) -> str:
-        """How the run ended."""
-        return str(self.summary["ended"])
+    def ended(self) -> Ended:
+        """How the run ended, or that it goes on."""
+        return Ended.of(self.summary)
 
     @property
     def name(self) -> str:
@@ -119,7 +129,7 @@ class RunRecord(_Rows):
             return {}
         try:
             memory = EpisodicMemory(store, Embedder(embedding_model(NONE)))
-            return {f"{m.step}-{m.number}": m for m in finished(memory.all(agent))}
+            return {f"{m.step}-{m.number}": m for m in run_sync(memory.aall(agent))}
         finally:
             store.close()
 
@@ -134,7 +144,15 @@ class FilterRecord(_Rows):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         if not (folder / SUMMARY).is_file():
-            raise InputError(f"{folder} holds no filter run; make one with: matrix-graph filter ROWS --out {folder}")
+            raise InputError(
+                f"{folder} holds no filter run; make one with: matrix-graph filter ROWS --out "
+                f"{folder}"
+            )
+
+    @property
+    def ended(self) -> Ended:
+        """How the run ended, or that it goes on."""
+        return Ended.of(self.summary)
 
     @cached_property
     def summary(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A run directory: configuration → models, store, graph → files, and on from there after a stop.
 
 run.json  society.json  scenarios.jsonl  dataset/<requirement>.jsonl  rejected.jsonl  README.md
-journal.sqlite  journals/  checkpoints.sqlite  chroma/
+journal.sqlite  checkpoints.sqlite  chroma/
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -18,15 +18,24 @@ from typing import Any, cast
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
-from matrix_graph.runs.config import RunConfig
-from matrix_graph.context import Context, Resources, close, open_now, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError, PersonAsked, RunPaused
-from matrix_graph.runs.estimates import estimate
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
-from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
+from matrix_graph.generation.requirements import Requirement
+from matrix_graph.llm.offline import ANSWER, NotOnRecord
+from matrix_graph.llm.tasks import run_sync
+from matrix_graph.llm.usage import Usage
+from matrix_graph.memory.records import Records
+from matrix_graph.memory.store import ChromaStore
+from matrix_graph.pipeline import create_matrix
+from matrix_graph.resources import Resources, opening
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.ended import Ended
+from matrix_graph.runs.estimates import estimate
+from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.folder import (
     FORMAT,
     began_with,
@@ -37,24 +46,17 @@ from matrix_graph.runs.folder import (
     resumed,
     versions,
 )
-from matrix_graph.generation.requirements import Requirement
-from matrix_graph.llm.offline import ANSWER, NotOnRecord
-from matrix_graph.llm.settled import finished
-from matrix_graph.memory.records import Records
-from matrix_graph.memory.store import ChromaStore
-from matrix_graph.pipeline import create_matrix
 from matrix_graph.runs.probe import probe
-from matrix_graph.runs.process import tuned_process
+from matrix_graph.runs.tally import tally, used_by_model
 from matrix_graph.schema import Group, Profile, Row, requirement_of
-from matrix_graph.society import plan
 from matrix_graph.society.agent import human_agent
 from matrix_graph.society.grouping import form_groups, homophily
-from matrix_graph.society.personas import write_personas
+from matrix_graph.society.personas import awrite_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
+from matrix_graph.society.serialization import groups_from_json, groups_to_json
 from matrix_graph.society.watch import Watch, watched
-from matrix_graph.runs.tally import tally
 
-OFFLINE = "paused: there is no more on record, and no model is asked offline"
+_OFFLINE = "there is no more on record, and no model is asked offline"
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -65,20 +67,45 @@ class RunResult:
     out: Path
     summary: dict[str, Any]
 
+    @classmethod
+    def of(cls, out: Path) -> RunResult:
+        """What is in a run's folder now.
+
+        Raises:
+            InputError: there is no run.
+        """
+        try:
+            return cls(out, json.loads((out / "run.json").read_text("utf-8")))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{out} holds no run ({error}).") from error
+
+    @property
+    def ended(self) -> Ended:
+        """How the run ended."""
+        return Ended.of(self.summary)
+
     @property
     def complete(self) -> bool:
         """Whether every row asked for was kept."""
-        return bool(self.summary["ended"] == "complete")
+        return self.ended.status == "complete"
 
     @property
     def asked(self) -> dict[str, Any]:
-        """What people are asked, by the id of the answer: `arun(..., resume=True, answers={id:
-        answer})` goes on.
+        """What people are asked, by the id of the answer.
+
+        `arun(..., resume=True, answers={id: answer})` goes on.
         """
         return dict(self.summary.get("asked", {}))
 
     def rows(self, name: str) -> list[Row]:
-        """The kept rows of a kind, or of the requirement of that name."""
+        """The kept rows of a kind, or of the requirement of that name.
+
+        Raises:
+            InputError: the run was asked for no such rows.
+        """
+        known = [wanted["name"] or wanted["kind"] for wanted in self.summary["requirements"]]
+        if name not in known:
+            raise InputError(f"{self.out} holds no rows {name!r}; there are {', '.join(known)}.")
         return read_json_lines(self.out / "dataset" / f"{name}.jsonl")
 
     def scenarios(self) -> list[dict[str, Any]]:
@@ -87,10 +114,14 @@ class RunResult:
 
 
 def run(
-    config: RunConfig, *, resume: bool = False, overwrite: bool = False, listen: Listener | None = None
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listen: Listener | None = None,
 ) -> RunResult:
     """`arun` for code that is not asynchronous."""
-    return finished(arun(config, resume=resume, overwrite=overwrite, listen=listen))
+    return run_sync(arun(config, resume=resume, overwrite=overwrite, listen=listen))
 
 
 async def arun(
@@ -112,22 +143,29 @@ async def arun(
         answers: Of people, with `resume`: by the ids of what `RunResult.asked` holds.
 
     Returns:
-        The result, also when fewer rows were kept than asked (`summary["ended"]` says why) and when
-        a cap or a provider that is down paused the run, or people are asked something (`play`,
+        The result, also when fewer rows were kept than asked (`result.ended` says why), when a cap
+        or a provider that is down paused the run, or when people are asked something (`play`,
         `modulator`).
 
     Raises:
         InputError: what was given cannot work; nothing was written.
+        CancelledError: it was cancelled; what was answered is kept, and `resume` goes on.
     """
-    with tuned_process():
-        session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
-        with watched(session.context, watch):
-            return await session.go(answers or {})
+    session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
+    with watched(session.context, watch):
+        return await session.go(answers or {})
 
 
 @dataclass
 class _Session:
-    """One stretch of work on a run directory."""
+    """One stretch of work on a run directory.
+
+    Attributes:
+        measuring: Contexts of judges, rollouts and rewards.
+        probed: What it took to see that the models answer.
+        before: The run.json from which this stretch goes on.
+        others: What is open of `measuring`.
+    """
 
     config: RunConfig
     profiles: list[Profile]
@@ -137,13 +175,17 @@ class _Session:
     wanted: list[Requirement]
     context: Context
     listen: Listener
-    started: float
-    probes: int
+    probed: Mapping[str, Usage]
     before: dict[str, Any]
+    started: float = field(default_factory=time.time)
+    others: list[Resources] = field(default_factory=list)
     asked: Mapping[str, Any] = field(default_factory=dict)
+    similarity: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    async def begin(cls, config: RunConfig, resume: bool, overwrite: bool, listen: Listener) -> _Session:
+    async def begin(
+        cls, config: RunConfig, resume: bool, overwrite: bool, listen: Listener
+    ) -> _Session:
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other.")
         if overwrite and config.offline:
@@ -153,77 +195,93 @@ class _Session:
         else:
             check_folder(config.out, overwrite)
         profiles, bad = load_profiles(config.profiles, strict=config.strict)
-        measuring = FilterConfig.of_run(config)
-        means = measuring.means(offline=config.offline)
-        steps = measuring.funnel().steps(means)
+        setting = FilterConfig.of_run(config)
+        models = setting.models(offline=config.offline)
+        steps = setting.funnel().steps(models)
         wanted = began_with(config.out) if resume else config.wanted()
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
         context = config.context()
-        probes = 0 if resume or config.offline else sum([await probe(c) for c in (context, *means.contexts)])
+        asks = not (resume or config.offline)
+        probed = await probe((context, *models.contexts)) if asks else {}
         if overwrite:
             clear_folder(config.out)
         foreseen = {} if resume else estimate(config, profiles).totals()
-        before = begin_folder(
-            config, {"requirements": [w.model_dump(mode="json") for w in wanted], "estimate": foreseen}
+        before = begin_folder(config, wanted, foreseen)
+        return cls(
+            config, profiles, bad, steps, models.contexts, wanted, context, listen, probed, before
         )
-        (config.out / "journals").mkdir(exist_ok=True)
-        return cls(config, profiles, bad, steps, means.contexts, wanted, context, listen, time.time(), probes, before)
 
     async def go(self, answers: Mapping[str, Any]) -> RunResult:
-        res = await opened(self.context)
-        res.budget.calls = max(res.budget.calls, self.before["calls"]) + self.probes
-        told = {"config": self.config, "wanted": self.wanted, "bad_rows": self.bad_rows}
-        self.listen({"stage": "start", "budget": res.budget, **told})
-        try:
+        async with AsyncExitStack() as stack:
+            resources = await stack.enter_async_context(opening(self.context))
+            for context in self.measuring:
+                self.others.append(await stack.enter_async_context(opening(context)))
+            for model, usage in self.probed.items():
+                resources.account.add(model, usage)
+            self.listen(
+                {
+                    "stage": "start",
+                    "account": resources.account,
+                    "config": self.config,
+                    "wanted": self.wanted,
+                    "bad_rows": self.bad_rows,
+                }
+            )
             store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
-            try:
-                return await self._work(res, store, answers)
-            finally:
-                store.close()
-        finally:
-            for context in (self.context, *self.measuring):
-                await close(context)
+            stack.callback(store.close)
+            return await self._work(resources, store, answers)
 
-    async def _work(self, res: Resources, store: ChromaStore, answers: Mapping[str, Any]) -> RunResult:
-        counts: dict[str, Any] = {}
+    async def _work(
+        self, resources: Resources, store: ChromaStore, answers: Mapping[str, Any]
+    ) -> RunResult:
+        records = resources.records(store)
         groups: Sequence[Group] = ()
-        similarity: dict[str, float] = {}
-        records = res.records(store)
-        self._save(res, counts, similarity, "running")
+        self._save(resources, {}, Ended("running"))
         try:
-            groups, similarity = await self._society(res, records)
-            counts = await self._graph(store, groups, answers)
-            kept = counts.get("kept", {})
-            short = [wanted.id for wanted in self.wanted if kept.get(wanted.id, 0) < wanted.count]
-            ended = "complete" if not short else "exhausted: no source is left for " + ", ".join(short)
+            groups = await self._society(resources, records)
+            ended = self._complete(await self._graph(store, groups, answers))
         except NotOnRecord:
-            ended = OFFLINE
-        except PersonAsked as pause:
-            ended, self.asked = f"paused: {pause}", pause.asked
+            ended = Ended("offline", _OFFLINE)
         except (RunPaused, InputError) as pause:
-            ended = f"paused: {pause}"
+            ended = Ended.by(pause)
+            self.asked = pause.asked if isinstance(pause, PersonAsked) else {}
         except asyncio.CancelledError:
-            ended = "interrupted"
-        return await self._export(res, records, groups, similarity, ended)
+            await self._export(resources, records, groups, Ended("interrupted"))
+            raise
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            await self._export(resources, records, groups, Ended("failed", reason))
+            raise
+        return await self._export(resources, records, groups, ended)
 
-    async def _society(self, res: Resources, records: Records) -> tuple[Sequence[Group], dict[str, float]]:
+    def _complete(self, state: Mapping[str, Any]) -> Ended:
+        kept = state.get("kept", {})
+        short = [wanted.id for wanted in self.wanted if kept.get(wanted.id, 0) < wanted.count]
+        if not short:
+            return Ended("complete")
+        return Ended("exhausted", f"no source is left for {', '.join(short)}")
+
+    async def _society(self, resources: Resources, records: Records) -> Sequence[Group]:
         path = self.config.out / "society.json"
         if path.is_file():
             saved = json.loads(path.read_text("utf-8"))
-            return plan.from_json(saved["groups"]), saved["homophily"]
+            self.similarity = saved["homophily"]
+            return groups_from_json(saved["groups"])
         chosen = sample_profiles(self.profiles, self.config.agents, self.config.seed)
-        done = Counter[str]()
+        done = 0
 
         def count(profile: Profile) -> None:
-            done["personas"] += 1
-            self.listen({"stage": "personas", "done": done["personas"], "total": len(chosen)})
+            nonlocal done
+            done += 1
+            self.listen({"stage": "personas", "done": done, "total": len(chosen)})
 
-        personas, failures = await write_personas(chosen, self.context, count)
-        await records.save("failures", {failure["who"]: failure for failure in failures})
+        personas, failures = await awrite_personas(chosen, self.context, count)
+        by_profile = {f"persona-{failure['who']}": failure for failure in failures}
+        await records.asave("failures", by_profile)
         if not personas:
-            raise RunPaused(f"no profile got a persona ({failures[0]['reason']})")
-        vectors = await res.embedder.embed([persona.profile.text for persona in personas])
+            raise InputError(f"no profile got a persona ({failures[0]['reason']})")
+        vectors = await resources.embedder.embed([persona.profile.text for persona in personas])
         groups = await asyncio.to_thread(
             form_groups,
             personas,
@@ -232,24 +290,35 @@ class _Session:
             seed=self.config.seed,
             communication=self.config.communication,
         )
-        similarity = homophily(groups, dict(zip((p.id for p in personas), vectors, strict=True)))
-        write_text(path, json.dumps({"groups": plan.to_json(groups), "homophily": similarity}, ensure_ascii=False))
-        return groups, similarity
+        by_id = dict(zip((p.id for p in personas), vectors, strict=True))
+        self.similarity = homophily(groups, by_id)
+        saved = {"groups": groups_to_json(groups), "homophily": self.similarity}
+        write_text(path, json.dumps(saved, ensure_ascii=False))
+        return groups
 
-    async def _graph(self, store: ChromaStore, groups: Sequence[Group], answers: Mapping[str, Any]) -> dict[str, Any]:
+    async def _graph(
+        self, store: ChromaStore, groups: Sequence[Group], answers: Mapping[str, Any]
+    ) -> dict[str, Any]:
         builder = create_matrix(
             groups,
             steps=self.steps,
             agents={agent: human_agent() for agent in self._played(groups)},
             agent_checkpoints=self.config.step_checkpoints,
         )
-        config: Any = {"configurable": {"thread_id": self.context.run}, "recursion_limit": 1_000_000}
-        async with AsyncSqliteSaver.from_conn_string(str(self.config.out / "checkpoints.sqlite")) as saver:
+        config: Any = {
+            "configurable": {"thread_id": self.context.run},
+            "recursion_limit": 1_000_000,
+        }
+        path = self.config.out / "checkpoints.sqlite"
+        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
             begun = await saver.aget_tuple(config) is not None
-            wanted = [r.model_dump() for r in self.wanted]
-            given: Any = None if begun else {"quota": self.config.scenarios, "wanted": wanted}
-            given = Command(resume=dict(answers)) if answers else given
+            given: Any = None
+            if answers:
+                given = Command(resume=dict(answers))
+            elif not begun:
+                wanted = [requirement.model_dump() for requirement in self.wanted]
+                given = {"quota": self.config.scenarios, "wanted": wanted}
             self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
             async for part in graph.astream(
                 given,
@@ -262,7 +331,8 @@ class _Session:
             ):
                 self.listen(cast("dict[str, Any]", part["data"]))
             state = await graph.aget_state(config)
-            if asked := {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}:
+            asked = {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}
+            if asked:
                 raise PersonAsked(asked)
             if state.next:
                 raise NotOnRecord("the next step")
@@ -270,62 +340,73 @@ class _Session:
 
     def _played(self, groups: Sequence[Group]) -> list[str]:
         """The ids of those whom a person plays."""
-        names = {name: m.id for group in groups for m in group.members for name in (m.name, m.id)}
-        if strangers := set(self.config.play) - names.keys():
+        ids: dict[str, str] = {}
+        for group in groups:
+            for member in group.members:
+                ids[member.name] = ids[member.id] = member.id
+        if strangers := set(self.config.play) - ids.keys():
             known = ", ".join(f"{m.name} ({m.id})" for group in groups for m in group.members)
             raise InputError(
-                f"there is no {', '.join(sorted(strangers))} to --play. Go on with --resume and "
-                f"one of {known}."
+                f"there is no {', '.join(sorted(strangers))} to --play. "
+                f"Go on with --resume and one of {known}."
             )
-        return [names[name] for name in self.config.play]
+        return [ids[name] for name in self.config.play]
 
     async def _export(
-        self, res: Resources, records: Records, groups: Sequence[Group], similarity: dict[str, float], ended: str
+        self, resources: Resources, records: Records, groups: Sequence[Group], ended: Ended
     ) -> RunResult:
+        # What calls under way use is part of the totals.
+        await asyncio.gather(*(each.settle() for each in (resources, *self.others)))
         out = self.config.out
-        scenarios, rows = await records.all("scenarios"), await records.all("samples")
-        rejections, failures = await records.all("rejections"), await records.all("failures")
-        kept = {w.id: [row for row in rows if requirement_of(row) == w.id] for w in self.wanted}
+        scenarios, rows = await records.aall("scenarios"), await records.aall("samples")
+        rejections, failures = await records.aall("rejections"), await records.aall("failures")
+        kept: dict[str, list[Row]] = {wanted.id: [] for wanted in self.wanted}
+        for row in rows:
+            kept[requirement_of(row)].append(row)
         counts: dict[str, Any] = {
             "profiles": len(self.profiles),
             "bad_profiles": len(self.bad_rows),
             **tally(groups, scenarios, rows, rejections, failures),
             "wanted": {w.id: w.count for w in self.wanted},
-            "kept": {name: len(own) for name, own in kept.items()},
+            "kept": {name: len(of_name) for name, of_name in kept.items()},
         }
         write_json_lines(out / "scenarios.jsonl", scenarios)
-        for name, own in kept.items():
-            write_json_lines(out / "dataset" / f"{name}.jsonl", own)
+        for name, of_name in kept.items():
+            write_json_lines(out / "dataset" / f"{name}.jsonl", of_name)
         write_json_lines(out / "rejected.jsonl", rejections)
-        summary = self._save(res, counts, similarity, ended)
+        summary = self._save(resources, counts, ended)
         write_text(out / "README.md", card(summary, rejections))  # type: ignore[arg-type]
         self.listen({"stage": "end", "ended": ended})
         return RunResult(out, summary)
 
-    def _save(self, res: Resources, counts: dict[str, Any], similarity: dict[str, float], ended: str) -> dict[str, Any]:
-        budgets = [res.budget, *(found.budget for c in self.measuring if (found := open_now(c)))]
+    def _save(self, resources: Resources, counts: dict[str, Any], ended: Ended) -> dict[str, Any]:
+        total = resources.account.total
         summary = {
             "format": FORMAT,
             "config": self.config.public(),
             "profiles_digest": profiles_digest(self.config.profiles),
             "versions": versions(),
-            "models": {"chat": res.model.name, "student": res.student.name, "embeddings": res.embedder.name},
+            "models": {
+                "chat": resources.model.name,
+                "student": resources.student.name,
+                "embeddings": resources.embedder.name,
+            },
             "seed": self.config.seed,
             "counts": counts,
-            "homophily": similarity,
-            "calls": sum(budget.calls for budget in budgets),
-            "tokens": {
-                "input": sum(budget.input_tokens for budget in budgets),
-                "output": sum(budget.output_tokens for budget in budgets),
-            },
-            "cost_usd": round(sum(budget.cost for budget in budgets), 6),
+            "homophily": self.similarity,
+            "calls": total.requests,
+            "tokens": {"input": total.input_tokens, "output": total.output_tokens},
+            "cost_usd": round(resources.account.cost, 6),
+            "used": used_by_model(resources.account),
             "requirements": self.before["requirements"],
             "estimate": self.before["estimate"],
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
-            "ended": ended,
+            "ended": ended.public(),
         }
         if self.asked:
             summary["asked"] = dict(self.asked)
-        summary |= {name: self.before[name] for name in ("forked",) if name in self.before}
-        write_text(self.config.out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+        if "forked" in self.before:
+            summary["forked"] = self.before["forked"]
+        path = self.config.out / "run.json"
+        write_text(path, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
         return summary

@@ -14,9 +14,11 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, MatrixError
 from matrix_graph.llm.provider import reason_of
+from matrix_graph.llm.slot import Slot
+from matrix_graph.resources import opened
 from matrix_graph.schema import Persona
 from matrix_graph.society.messages import remembered
 from matrix_graph.society.state import Outcome, Turn, time_of
@@ -79,23 +81,23 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
     """
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
-        journal, slot = (await opened(runtime.context)).journal, f"{_slot(state)}#1"
+        journal, slot = (await opened(runtime.context)).journal, _slot(state)
         by = PERSON if getattr(runnable, "name", None) == PERSON else OWN_AGENT
+        described = json.dumps(state, ensure_ascii=False, indent=1)
 
-        async def said() -> str:
+        async def answer() -> str:
             return _text_of(await runnable.ainvoke(state))
 
         try:
-            text = await journal.kept(
-                slot, by, json.dumps(state, ensure_ascii=False, indent=1), said
-            )
+            text = await journal.kept(slot, by, described, answer)
         except (MatrixError, GraphBubbleUp):
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
             return Acted(outcomes=[_failed(state, reason_of(error), "")])
+        call = str(slot.at(1))
         if not text.strip():
-            return Acted(outcomes=[_failed(state, "the agent returned no text", slot)])
-        return Acted(outcomes=[outcome_of(state, text, slot)])
+            return Acted(outcomes=[_failed(state, "the agent returned no text", call)])
+        return Acted(outcomes=[outcome_of(state, text, call)])
 
     return act
 
@@ -160,8 +162,10 @@ def _trigger(turn: Turn) -> Literal["goal", "reaction"]:
     return "reaction" if turn["observations"] else "goal"
 
 
-def _slot(turn: Turn) -> str:
-    return f"society/r{turn['round']}/s{turn['step']}/{turn['agent']}"
+def _slot(turn: Turn) -> Slot:
+    return Slot(
+        stage="society", who=turn["agent"], what="act", round=turn["round"], step=turn["step"]
+    )
 
 
 def _listed(lines: list[str]) -> str:

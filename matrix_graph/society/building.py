@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
+from matrix_graph.llm.tasks import run_sync
+from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Profile
 from matrix_graph.society.grouping import form_groups
-from matrix_graph.society.personas import write_personas
+from matrix_graph.society.personas import awrite_personas
 
 
-async def build_groups(
+def build_groups(
+    profiles: Sequence[Profile], context: Context, *, size: int = 5, largest: int = 10
+) -> tuple[Group, ...]:
+    """`abuild_groups` for code that is not asynchronous."""
+    return run_sync(abuild_groups(profiles, context, size=size, largest=largest))
+
+
+async def abuild_groups(
     profiles: Sequence[Profile], context: Context, *, size: int = 5, largest: int = 10
 ) -> tuple[Group, ...]:
     """The groups of a society: personas by the context's model, homophily by its embeddings.
 
-    A profile that gets no persona is left out (`write_personas` says which, and why).
+    A profile that gets no persona is left out (`awrite_personas` says which, and why).
 
     Args:
         size: Members of a group on average; K = ⌈N/size⌉ groups.
@@ -26,7 +35,7 @@ async def build_groups(
         InputError: no profile got a persona, or groups that cannot hold them.
         RunPaused: a cap was reached or the provider is down.
     """
-    personas, failures = await write_personas(profiles, context)
+    personas, failures = await awrite_personas(profiles, context)
     if not personas:
         reason = failures[0]["reason"] if failures else "there are no profiles"
         raise InputError(f"No profile got a persona ({reason}).")

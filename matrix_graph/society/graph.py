@@ -13,9 +13,10 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.memory import Memory
+from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Message
 from matrix_graph.society.group import create_group
 from matrix_graph.society.messages import HEARD, TOLD
@@ -94,7 +95,7 @@ class _Nodes:
         past += [
             Memory(group.id, -1, 0, group.text, "group", TOLD) for group in self._groups.values()
         ]
-        await memory.remember(past)
+        await memory.aremember(past)
         return {
             "round": 0,
             "produced": 0,

@@ -15,9 +15,11 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
-from matrix_graph.context import Context, opened
-from matrix_graph.llm.settled import settled
+from matrix_graph.context import Context
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.memory import EpisodicMemory, Memory
+from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
 from matrix_graph.society.messages import (
@@ -30,6 +32,7 @@ from matrix_graph.society.messages import (
 )
 from matrix_graph.society.modulator import SHORTLIST, Modulator
 from matrix_graph.society.progress import advanced, can_act, fresh_progress
+from matrix_graph.society.routing import Nobody, router_of
 from matrix_graph.society.state import (
     STEPS,
     GroupInput,
@@ -41,7 +44,13 @@ from matrix_graph.society.state import (
     Turn,
     time_of,
 )
-from matrix_graph.society.turn import action_of, put_in_mind, query_of, turn_node
+from matrix_graph.society.turn import (
+    action_of,
+    failure_of,
+    put_in_mind,
+    query_of,
+    turn_node,
+)
 from matrix_graph.society.watch import watching
 
 _NEWS = 10_000
@@ -98,7 +107,11 @@ class _Nodes:
     """The modulator and scenario nodes of one group."""
 
     def __init__(
-        self, group: Group, groups: Mapping[str, Group], names: Mapping[str, str], durable: bool
+        self,
+        group: Group,
+        groups: Mapping[str, Group],
+        names: Mapping[str, str],
+        durable: bool,
     ) -> None:
         self._group = group
         self._all = groups
@@ -108,36 +121,99 @@ class _Nodes:
 
     async def modulator(self, state: GroupState, runtime: Runtime[Context]) -> Command[Any]:
         """Route what was just done or heard, then give every agent that can act its next turn."""
-        res = await opened(runtime.context)
-        memory = res.memory(runtime.store)
-        acted = bool(state.get("outcomes"))
-        place = (
-            f"society/r{state['round']}/s{state['step']}/{self._group.id}"
-            if acted
-            else self._place(state)
-        )
-        modulator = Modulator(
-            self._group, res, runtime.context, place, rank=2 * state["step"] + 1 if acted else 0
-        )
-        moment = await (self._follow(state, modulator) if acted else self._open(state, modulator))
+        resources = await opened(runtime.context)
+        if state.get("outcomes"):
+            rank = 2 * state["step"] + 1
+            modulator = self._modulator(runtime, resources, state["round"], state["step"], rank)
+            moment = await self._follow(state, modulator)
+        else:
+            modulator = self._modulator(runtime, resources, state["round"])
+            moment = await self._open(state, modulator)
+        update = _noted(state, moment, modulator.failures)
+        await self._tell(runtime, {**state, **update}, moment)
         acting = [
             m
             for m in self._group.members
             if can_act(m, moment.progress[m.id], m.id in moment.inbox)
         ]
-        update = {
-            "outcomes": None,
-            "step": moment.step,
-            "progress": moment.progress,
-            "inbox": moment.inbox,
-            "actions": state.get("actions", []) + moment.actions,
-            "messages": state.get("messages", []) + moment.messages,
-            "deliveries": state.get("deliveries", []) + moment.deliveries,
-            "failures": state.get("failures", []) + moment.failures + modulator.failures,
-        }
+        over = moment.step >= STEPS or not acting
+        turns = [] if over else self._turns(acting, moment, state["round"])
+        now = state["round"] * STEPS + moment.step - 1
+        await self._recall(resources, resources.memory(runtime.store), moment, turns, now)
+        if over:
+            return Command(update=update, goto="scenario")
+        sends = [Send(self._names[turn["agent"]], turn) for turn in turns]
+        return Command(update=update | {"inbox": {}}, goto=sends)
+
+    async def scenario(self, state: GroupState, runtime: Runtime[Context]) -> GroupOutput:
+        """Close the scenario: tell it, let news travel, put it on record."""
+        resources = await opened(runtime.context)
+        records = resources.records(runtime.store)
+        modulator = self._modulator(runtime, resources, state["round"])
+        outgoing: list[News] = []
+        if state["actions"]:
+            outgoing = await self._close(state, modulator, runtime)
+        failures = [*state["failures"], *modulator.failures]
+        name = self._name(state)
+        by_name = {f"{name}-{n}": failure for n, failure in enumerate(failures)}
+        await records.asave("failures", by_name, durable=False)
+        await resources.written(runtime.store)
+        report = GroupReport(
+            group=self._group.id,
+            scenario=name if state["actions"] else "",
+            actions=len(state["actions"]),
+            failed=len(failures),
+            progress=state["progress"],
+            inbox=state["inbox"],
+            outgoing=outgoing,
+        )
+        return GroupOutput(reports=[report])
+
+    async def _close(
+        self, state: GroupState, modulator: Modulator, runtime: Runtime[Context]
+    ) -> list[News]:
+        """Put the scenario on record; returns the news that travels from it."""
+        resources = modulator.resources
+        memory, records = resources.memory(runtime.store), resources.records(runtime.store)
+        summary: str
+        exchanged: tuple[list[News], list[Delivery]]
+        work: list[Any] = [
+            modulator.summarise(state["actions"]),
+            self._exchange(modulator, memory, state),
+        ]
+        summary, exchanged = await gather_to_end(work)
+        outgoing, deliveries = exchanged
+        scenario = self._scenario(state, summary, deliveries, modulator.failures)
+        scenario["messages"] = resources.amendments.messages(state["messages"])
         if watch := watching(runtime.context):
-            so_far: Any = state | update
-            await watch.told(self._scenario(so_far, "", [], []))
+            await watch.told(scenario)
+        last = state["round"] * STEPS + STEPS - 1
+        if summary:
+            memories = [Memory(self._group.id, last, 0, summary, "scenario", TOLD)]
+            await memory.aremember(memories, durable=False)
+        await records.asave("scenarios", {scenario["id"]: scenario}, durable=False)
+        runtime.stream_writer({"stage": "society", "event": "scenario", "id": scenario["id"]})
+        return outgoing
+
+    def _modulator(
+        self,
+        runtime: Runtime[Context],
+        resources: Resources,
+        round: int,
+        step: int | None = None,
+        rank: int = 0,
+    ) -> Modulator:
+        place = Slot(stage="society", who=self._group.id, round=round, step=step)
+        router = router_of(runtime.context, resources)
+        return Modulator(self._group, resources, router, place, rank)
+
+    def _name(self, state: GroupState) -> str:
+        return f"{self._group.id}-r{state['round']}"
+
+    async def _tell(self, runtime: Runtime[Context], state: Any, moment: _Moment) -> None:
+        """Show who watches the scenario as far as it has come, and count for who listens."""
+        if watch := watching(runtime.context):
+            await watch.told(self._scenario(state, "", [], []))
         runtime.stream_writer(
             {
                 "stage": "society",
@@ -147,97 +223,50 @@ class _Nodes:
                 "failed": len(moment.failures),
             }
         )
-        over = moment.step >= STEPS or not acting
-        turns = [] if over else self._turns(acting, moment, state["round"])
+
+    async def _recall(
+        self,
+        resources: Resources,
+        memory: EpisodicMemory,
+        moment: _Moment,
+        turns: Sequence[Turn],
+        now: int,
+    ) -> None:
+        """Remember what happened, and give each turn what comes to its agent's mind."""
         queries = [query_of(turn) for turn in turns]
         # Both need embeddings: asked for together, they take one request.
-        await res.embedder.embed([m.text for m in moment.memories] + [q.text for q in queries])
-        await memory.remember(moment.memories, durable=self._durable)
-        if over:
-            return Command(update=update, goto="scenario")
-        now = state["round"] * STEPS + moment.step - 1
+        await resources.embedder.embed(
+            [*(m.text for m in moment.memories), *(q.text for q in queries)]
+        )
+        await memory.aremember(moment.memories, durable=self._durable)
         await put_in_mind(turns, queries, memory, now)
-        return Command(
-            update=update | {"inbox": {}},
-            goto=[Send(self._names[turn["agent"]], turn) for turn in turns],
-        )
-
-    async def scenario(self, state: GroupState, runtime: Runtime[Context]) -> GroupOutput:
-        """Close the scenario: tell it, let news travel, put it on record."""
-        res = await opened(runtime.context)
-        memory, records = res.memory(runtime.store), res.records(runtime.store)
-        modulator = Modulator(self._group, res, runtime.context, self._place(state))
-        scenario_id = f"{self._group.id}-r{state['round']}" if state["actions"] else ""
-        outgoing: list[News] = []
-        if scenario_id:
-            told: list[Any] = await settled(
-                [modulator.summarise(state["actions"]), self._exchange(modulator, memory, state)]
-            )
-            summary, (outgoing, deliveries) = told
-            scenario = self._scenario(state, summary, deliveries, modulator.failures)
-            scenario["messages"] = res.amendments.messages(state["messages"])
-            if watch := watching(runtime.context):
-                await watch.told(scenario)
-            last = state["round"] * STEPS + STEPS - 1
-            memories = (
-                [Memory(self._group.id, last, 0, summary, "scenario", TOLD)] if summary else []
-            )
-            await memory.remember(memories, durable=False)
-            await records.save("scenarios", {scenario_id: scenario}, durable=False)
-            runtime.stream_writer({"stage": "society", "event": "scenario", "id": scenario_id})
-        failures = state["failures"] + modulator.failures
-        told_of = {f"{self._group.id}-r{state['round']}-{n}": f for n, f in enumerate(failures)}
-        await records.save("failures", told_of, durable=False)
-        await res.written(runtime.store)
-        report = GroupReport(
-            group=self._group.id,
-            scenario=scenario_id,
-            actions=len(state["actions"]),
-            failed=len(failures),
-            progress=state["progress"],
-            inbox=state["inbox"],
-            outgoing=outgoing,
-        )
-        return GroupOutput(reports=[report])
-
-    def _place(self, state: GroupState) -> str:
-        return f"society/r{state['round']}/{self._group.id}"
 
     async def _open(self, state: GroupState, modulator: Modulator) -> _Moment:
         progress = {i: state["progress"].get(i) or fresh_progress() for i in self._members}
-        messages, deliveries = received(
-            self._group, await modulator.receive(state["news"]), state["news"]
-        )
+        choices = await modulator.receive(state["news"])
+        messages, deliveries = received(self._group, choices, state["news"])
         heard = memories_of([], messages, state["round"] * STEPS - 1, first=_NEWS)
-        return _Moment(
-            0, progress, sorted_in(state["inbox"], messages), [], messages, deliveries, [], heard
-        )
+        inbox = sorted_in(state["inbox"], messages)
+        return _Moment(0, progress, inbox, [], messages, deliveries, [], heard)
 
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
         step, time = state["step"], time_of(state)
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
-        progress = state["progress"] | {
-            o["agent"]: advanced(state["progress"][o["agent"]], o) for o in outcomes
-        }
-        failures = [
-            Failure(stage="act", who=o["call"] or o["agent"], reason=o["reason"])
-            for o in outcomes
-            if o["status"] == "failed"
-        ]
-        acted = [action_of(o, self._group, state["round"], step) for o in outcomes]
-        actions = [action for action in acted if action]
-        messages, deliveries = sent_within(self._group, await modulator.deliver(actions), actions)
+        progress = dict(state["progress"])
+        failures: list[Failure] = []
+        actions: list[Action] = []
+        for outcome in outcomes:
+            agent = outcome["agent"]
+            progress[agent] = advanced(progress[agent], outcome)
+            if action := action_of(outcome, self._group, state["round"], step):
+                actions.append(action)
+            else:
+                failures.append(failure_of(outcome, time))
+        choices = await modulator.deliver(actions)
+        actions, messages, deliveries = sent_within(self._group, choices, actions)
         memories = memories_of(actions, messages, time, first=1)
-        return _Moment(
-            step + 1,
-            progress,
-            sorted_in({}, messages),
-            actions,
-            messages,
-            deliveries,
-            failures,
-            memories,
-        )
+        inbox = sorted_in({}, messages)
+        return _Moment(step + 1, progress, inbox, actions, messages, deliveries, failures, memories)
 
     def _turns(self, acting: Sequence[Persona], moment: _Moment, round: int) -> list[Turn]:
         turns = []
@@ -261,20 +290,17 @@ class _Nodes:
     async def _exchange(
         self, modulator: Modulator, memory: EpisodicMemory, state: GroupState
     ) -> tuple[list[News], list[Delivery]]:
-        if modulator.context.communication == "none":
+        if isinstance(modulator.router, Nobody):
             return [], []
         actions = state["actions"]
-        done = [
-            memory
-            for action in actions
-            for memory in memories_of([action], [], action["step"], first=1)
-        ]
+        done = [m for action in actions for m in memories_of([action], [], action["step"], first=1)]
         now = state["round"] * STEPS - 1
-        near = await memory.nearest(
+        near = await memory.anearest(
             list(self._all), done, besides=self._group.id, k=SHORTLIST, now=now
         )
         others = [self._all[group] for group in near]
-        return sent_out(self._group, await modulator.exchange(actions, others), actions, others)
+        choices = await modulator.exchange(actions, others)
+        return sent_out(self._group, choices, actions, others)
 
     def _scenario(
         self,
@@ -284,7 +310,7 @@ class _Nodes:
         failures: Sequence[Failure],
     ) -> Scenario:
         return Scenario(
-            id=f"{self._group.id}-r{state['round']}",
+            id=self._name(state),
             group=self._group.id,
             round=state["round"],
             agents=list(dict.fromkeys(action["agent"] for action in state["actions"])),
@@ -299,7 +325,7 @@ class _Nodes:
 
 @dataclass(frozen=True)
 class _Moment:
-    """What one visit of the modulator found and decided."""
+    """What one visit of the modulator saw and decided."""
 
     step: int
     progress: dict[str, Progress]
@@ -309,6 +335,20 @@ class _Moment:
     deliveries: list[Delivery]
     failures: list[Failure]
     memories: list[Memory]
+
+
+def _noted(state: GroupState, moment: _Moment, unrouted: Sequence[Failure]) -> dict[str, Any]:
+    """The update of the group's state after a visit of the modulator."""
+    return {
+        "outcomes": None,
+        "step": moment.step,
+        "progress": moment.progress,
+        "inbox": moment.inbox,
+        "actions": [*state.get("actions", []), *moment.actions],
+        "messages": [*state.get("messages", []), *moment.messages],
+        "deliveries": [*state.get("deliveries", []), *moment.deliveries],
+        "failures": [*state.get("failures", []), *moment.failures, *unrouted],
+    }
 
 
 def _described(persona: Persona) -> Person:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from matrix_graph.memory import Memory
 from matrix_graph.schema import Action, Delivery, Group, Message
-from matrix_graph.society.modulator import Choice
+from matrix_graph.society.routing import Choice
 from matrix_graph.society.state import News
 
 OWN, HEARD, TOLD = 0.5, 0.6, 0.8
@@ -18,28 +18,32 @@ OWN, HEARD, TOLD = 0.5, 0.6, 0.8
 
 def sent_within(
     group: Group, choices: Sequence[Choice], actions: Sequence[Action]
-) -> tuple[list[Message], list[Delivery]]:
-    """What the members come to know of each other's actions; notes in each action who did, and why."""
+) -> tuple[list[Action], list[Message], list[Delivery]]:
+    """What the members come to know of each other's actions.
+
+    Returns:
+        The actions with who became aware of them, and why; the messages; the decisions.
+    """
     ids, names = [m.id for m in group.members], {m.id: m.name for m in group.members}
+    by_item = {choice.item: choice for choice in choices}
+    reached: list[Action] = []
     messages: list[Message] = []
     deliveries: list[Delivery] = []
-    for choice in choices:
-        action = actions[choice.item]
-        recipients = [ids[p] for p in choice.recipients]
-        action["recipients"], action["reason"] = recipients, choice.reason
-        messages += [
-            _message(
-                action["id"],
-                action["agent"],
-                names[action["agent"]],
-                r,
-                action["text"],
-                choice.reason,
+    for number, action in enumerate(actions):
+        choice = by_item.get(number)
+        if choice is None:
+            reached.append(action)
+            continue
+        recipients, sender = [ids[p] for p in choice.recipients], action["agent"]
+        reached.append({**action, "recipients": recipients, "reason": choice.reason})
+        for recipient in recipients:
+            messages.append(
+                _message(
+                    action["id"], sender, names[sender], recipient, action["text"], choice.reason
+                )
             )
-            for r in recipients
-        ]
-        deliveries.append(_delivery("within", action["id"], action["agent"], choice, ids))
-    return messages, deliveries
+        deliveries.append(_delivery("within", action["id"], sender, choice, ids))
+    return reached, messages, deliveries
 
 
 def received(
@@ -47,23 +51,24 @@ def received(
 ) -> tuple[list[Message], list[Delivery]]:
     """What the members come to know from other groups."""
     ids = [m.id for m in group.members]
-    messages = [
-        _message(
-            f"{n['action']}>{group.id}",
-            n["sender"],
-            n["sender_name"],
-            ids[p],
-            n["text"],
-            choice.reason,
-        )
-        for choice in choices
-        for n in [news[choice.item]]
-        for p in choice.recipients
-    ]
-    return messages, [
-        _delivery("incoming", news[c.item]["action"], news[c.item]["sender"], c, ids)
-        for c in choices
-    ]
+    messages: list[Message] = []
+    deliveries: list[Delivery] = []
+    for choice in choices:
+        item = news[choice.item]
+        for position in choice.recipients:
+            messages.append(
+                _message(
+                    item["action"],
+                    item["sender"],
+                    item["sender_name"],
+                    ids[position],
+                    item["text"],
+                    choice.reason,
+                    group.id,
+                )
+            )
+        deliveries.append(_delivery("incoming", item["action"], item["sender"], choice, ids))
+    return messages, deliveries
 
 
 def sent_out(
@@ -71,36 +76,39 @@ def sent_out(
 ) -> tuple[list[News], list[Delivery]]:
     """What travels to other groups."""
     ids, names = [g.id for g in others], {m.id: m.name for m in group.members}
-    news = [
-        News(
-            group=ids[p],
-            sender=action["agent"],
-            sender_name=names[action["agent"]],
-            action=action["id"],
-            text=action["text"],
-            reason=choice.reason,
-        )
-        for choice in choices
-        for action in [actions[choice.item]]
-        for p in choice.recipients
-    ]
-    return news, [
-        _delivery("outgoing", actions[c.item]["id"], actions[c.item]["agent"], c, ids)
-        for c in choices
-    ]
+    news: list[News] = []
+    deliveries: list[Delivery] = []
+    for choice in choices:
+        action = actions[choice.item]
+        for position in choice.recipients:
+            news.append(
+                News(
+                    group=ids[position],
+                    sender=action["agent"],
+                    sender_name=names[action["agent"]],
+                    action=action["id"],
+                    text=action["text"],
+                    reason=choice.reason,
+                )
+            )
+        deliveries.append(_delivery("outgoing", action["id"], action["agent"], choice, ids))
+    return news, deliveries
 
 
 def memories_of(
     actions: Sequence[Action], messages: Sequence[Message], time: int, first: int
 ) -> list[Memory]:
     """Everybody remembers what they did, and what they became aware of, numbered from `first`."""
-    texts: dict[str, str] = {}
-    done = [Memory(a["agent"], time, 0, f"I did this: {a['text']}", "action", OWN) for a in actions]
-    return done + [
-        Memory(m["recipient"], time, number, texts.setdefault(text, text), "observation", HEARD)
-        for number, m in enumerate(messages, first)
-        for text in [remembered(m)]
+    memories = [
+        Memory(a["agent"], time, 0, f"I did this: {a['text']}", "action", OWN) for a in actions
     ]
+    texts: dict[str, str] = {}
+    for number, message in enumerate(messages, first):
+        text = remembered(message)
+        # One string for all who remember it: they are most of a large society's memory.
+        text = texts.setdefault(text, text)
+        memories.append(Memory(message["recipient"], time, number, text, "observation", HEARD))
+    return memories
 
 
 def remembered(message: Message) -> str:
@@ -119,10 +127,13 @@ def sorted_in(
 
 
 def _message(
-    action: str, sender: str, name: str, recipient: str, text: str, reason: str
+    action: str, sender: str, name: str, recipient: str, text: str, reason: str, group: str = ""
 ) -> Message:
+    """A message; of an action of elsewhere, `group` is the one that it came to."""
+    place = f"{action}>{group}>" if group else f"{action}>"
     return Message(
-        id=f"{action}>{recipient}",
+        id=f"{place}{recipient}",
+        action=action,
         sender=sender,
         sender_name=name,
         recipient=recipient,

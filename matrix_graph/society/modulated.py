@@ -17,11 +17,14 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveM
 from langgraph.graph import END, MessagesState, StateGraph
 from langgraph.types import Command, Send
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
+from matrix_graph.llm.slot import Slot
+from matrix_graph.resources import opened
 from matrix_graph.schema import Action, Delivery, Group, Persona, Profile
 from matrix_graph.society.messages import sent_within
 from matrix_graph.society.modulator import Modulator
+from matrix_graph.society.routing import router_of
 from matrix_graph.society.state import STEPS
 
 _TO = ">to>"
@@ -155,41 +158,33 @@ class _Nodes:
         )
         return own and not calls and bool(str(message.text).strip())
 
-    async def _deliver(self, said: Sequence[AnyMessage], step: int) -> list[Delivery]:
-        if not said:
+    async def _deliver(self, spoken: Sequence[AnyMessage], step: int) -> list[Delivery]:
+        if not spoken:
             return []
-        modulator = Modulator(
-            self._group, await opened(self._context), self._context, f"{self._group.id}/{step}"
-        )
-        actions = [
-            Action(
-                id=str(m.id),
-                agent=str(m.name),
-                step=step,
-                text=str(m.text),
-                trigger="reaction",
-                recipients=[],
-                reason="",
-                call="",
-            )
-            for m in said
-        ]
-        _, deliveries = sent_within(self._group, await modulator.deliver(actions), actions)
+        resources = await opened(self._context)
+        # The first message's id is that of the conversation, too: no other has it.
+        place = Slot(stage="modulated", who=self._group.id, part=str(spoken[0].id), step=step)
+        router = router_of(self._context, resources)
+        modulator = Modulator(self._group, resources, router, place)
+        actions = [_action(message, step) for message in spoken]
+        _, _, deliveries = sent_within(self._group, await modulator.deliver(actions), actions)
         decided = {delivery["action"] for delivery in deliveries}
         why = "; ".join(failure["reason"] for failure in modulator.failures) or "no communication"
-        return deliveries + [
-            Delivery(
-                action=a["id"],
-                sender=a["agent"],
-                scope="within",
-                recipients=[],
-                left_out=[agent for agent in self._names if agent != a["agent"]],
-                reason=why,
-                call="",
-            )
-            for a in actions
-            if a["id"] not in decided
-        ]
+        for action in actions:
+            if action["id"] not in decided:
+                deliveries.append(self._undelivered(action, why))
+        return deliveries
+
+    def _undelivered(self, action: Action, reason: str) -> Delivery:
+        return Delivery(
+            action=action["id"],
+            sender=action["agent"],
+            scope="within",
+            recipients=[],
+            left_out=[agent for agent in self._names if agent != action["agent"]],
+            reason=reason,
+            call="",
+        )
 
     def _view(
         self, agent: str, messages: Sequence[AnyMessage], known: Sequence[Delivery]
@@ -214,6 +209,19 @@ class _Nodes:
                     HumanMessage(message.text, name=message.name, id=f"{message.id}{_TO}{agent}")
                 )
         return view
+
+
+def _action(message: AnyMessage, step: int) -> Action:
+    return Action(
+        id=str(message.id),
+        agent=str(message.name),
+        step=step,
+        text=str(message.text),
+        trigger="reaction",
+        recipients=[],
+        reason="",
+        call="",
+    )
 
 
 def _persona(agent: str, who: str | Persona) -> Persona:

@@ -9,9 +9,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from matrix_graph.context import Context, Resources, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
-from matrix_graph.llm.settled import settled
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import gather_to_end, run_sync
+from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Failure, Persona, Profile
 
 _Step = Annotated[str, StringConstraints(min_length=4, max_length=140)]
@@ -25,7 +27,14 @@ class PersonaReply(BaseModel):
     plan: list[_Step] = Field(min_length=3, max_length=8)
 
 
-async def write_personas(
+def write_personas(
+    profiles: Sequence[Profile], context: Context
+) -> tuple[list[Persona], list[Failure]]:
+    """`awrite_personas` for code that is not asynchronous."""
+    return run_sync(awrite_personas(profiles, context))
+
+
+async def awrite_personas(
     profiles: Sequence[Profile],
     context: Context,
     on_done: Callable[[Profile], None] = lambda _: None,
@@ -46,7 +55,7 @@ async def write_personas(
         on_done(profile)
         return result
 
-    results = await settled(map(one, profiles))
+    results = await gather_to_end(map(one, profiles))
     personas = [r for r in results if isinstance(r, Persona)]
     return personas, [r for r in results if not isinstance(r, Persona)]
 
@@ -59,11 +68,10 @@ async def _write(profile: Profile, res: Resources) -> Persona | Failure:
         posts="\n".join(f"- {post}" for post in profile.posts) or "- (nothing)",
     )
     try:
-        answer = await res.model.parsed(
-            f"persona/{profile.id}", messages, PersonaReply, max_tokens=700
-        )
+        slot = Slot(stage="persona", who=profile.id)
+        answer = await res.model.parsed(slot, messages, PersonaReply, max_tokens=700)
     except CallFailed as error:
-        return Failure(stage="persona", who=error.slot, reason=error.reason)
+        return Failure(stage="persona", who=profile.id, reason=error.reason, call=error.slot)
     reply = answer.value
     return Persona(
         profile,

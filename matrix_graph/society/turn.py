@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from langgraph.runtime import Runtime
 
 from matrix_graph.amendments import Amendments
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.memory import EpisodicMemory, Query, Recalled
-from matrix_graph.schema import Action, Group, Persona, Recollection
+from matrix_graph.resources import opened
+from matrix_graph.schema import Action, Failure, Group, Persona, Recollection
 from matrix_graph.society.agent import Acted, AgentNode, outcome_of
 from matrix_graph.society.messages import remembered
 from matrix_graph.society.state import Outcome, Turn, time_of
@@ -32,7 +33,7 @@ async def put_in_mind(
 ) -> None:
     """Give each turn what comes to its agent's mind of the time up to step `now`."""
     for turn, recalled in zip(
-        turns, await memory.recall(queries, k=RECALLED, now=now), strict=True
+        turns, await memory.arecall(queries, k=RECALLED, now=now), strict=True
     ):
         turn["memories"] = [r.memory.text for r in recalled]
         turn["recalled"] = [_recollection(r) for r in recalled]
@@ -64,8 +65,8 @@ def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
 
 
 def action_of(outcome: Outcome, group: Group, round: int, step: int) -> Action | None:
-    """The action that came of a turn, of which nobody knows yet."""
-    if not outcome["text"]:
+    """The action that came of a turn, of which nobody knows yet; None where it failed."""
+    if outcome["status"] == "failed":
         return None
     return Action(
         id=f"{group.id}-r{round}-s{step}-{outcome['agent']}",
@@ -80,6 +81,12 @@ def action_of(outcome: Outcome, group: Group, round: int, step: int) -> Action |
     )
 
 
+def failure_of(outcome: Outcome, time: int) -> Failure:
+    """Why no action came of a turn."""
+    reason, call = outcome["reason"], outcome["call"]
+    return Failure(stage="act", who=outcome["agent"], reason=reason, call=call, step=time)
+
+
 async def _amended(
     given: Turn, before: Turn, persona: Persona, amendments: Amendments, memory: EpisodicMemory
 ) -> Turn:
@@ -92,14 +99,14 @@ async def _amended(
     plan = ("", *amendments.plan(agent, persona.plan, step))
     told = {a.what: a.text for a in amendments.of(agent, "message", step)}
     heard = [m | {"text": told.get(m["id"], m["text"])} for m in before["observations"]]
-    known = await memory.all(agent, now=step - 1)
+    known = await memory.aall(agent, now=step - 1)
     texts = amendments.memories(agent, step)
     for old, new in zip(before["observations"], heard, strict=True):
         same = [m for m in known if m.kind == "observation" and m.text == remembered(old)]
         if same and new != old:
             texts[f"{same[-1].step}-{same[-1].number}"] = remembered(new)
     changed = [(m, texts.get(f"{m.step}-{m.number}", m.text)) for m in known]
-    await memory.remember([m._replace(text=text) for m, text in changed if text != m.text])
+    await memory.aremember([m._replace(text=text) for m, text in changed if text != m.text])
     turn: Turn = given | {"plan_step": plan[given["plan_number"]], "observations": heard}
     await put_in_mind([turn], [query_of(turn)], memory, step - 1)
     return turn

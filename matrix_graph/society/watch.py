@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from typing import NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
-from matrix_graph.context import Context, Resources
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.memory import EpisodicMemory
+from matrix_graph.resources import Resources
 from matrix_graph.schema import Action, Group, Scenario
 from matrix_graph.society.state import Outcome, Turn
 

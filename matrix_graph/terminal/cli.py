@@ -20,7 +20,7 @@ from rich.text import Text
 
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.snapshot import record_of
-from matrix_graph.errors import InputError, MatrixError
+from matrix_graph.errors import InputError, MatrixError, RunPaused
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.export.folder import export as exported
 from matrix_graph.export.formats import VIEWS
@@ -28,10 +28,10 @@ from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.report.page import write_report
 from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate as estimated
 from matrix_graph.runs.filter_config import FilterConfig
-from matrix_graph.runs.filter_runner import filter_rows, refilter
-from matrix_graph.runs.runner import RunResult
+from matrix_graph.runs.filter_runner import afilter_rows, arefilter
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.terminal.filtered import FilterProgress, print_filtered
 from matrix_graph.terminal.options import options_of
@@ -90,9 +90,10 @@ def run(
         )
     print_run(result, err)
     write_report(result.out)
-    if not result.complete and not result.summary["ended"].startswith("exhausted"):
+    if not result.ended.over:
         _tell_stopped(result.out)
-    raise typer.Exit(_exit_code(result, stopped))
+    interrupted = stopped and result.ended.status == "interrupted"
+    raise typer.Exit(128 + stopped[0] if interrupted else result.ended.exit_code)
 
 
 @app.command()
@@ -212,7 +213,7 @@ def debug(
     """
     try:
         record = record_of(folder)
-        price = record.summary["config"].get("price")
+        price = record.summary["config"].get("price") or {}
         screen = Screen(Debugger(record), folder, Console(highlight=False), prices(price))
     except MatrixError as error:
         _fail(error, as_json=False)
@@ -257,7 +258,7 @@ def filter_file(
     try:
         settings = FilterConfig.load(config, options)
         with FilterProgress(err) as progress:
-            run = filter_rows(
+            run = afilter_rows(
                 rows, settings, resume=resume, overwrite=overwrite, listen=progress.listen
             )
             result = asyncio.run(run)
@@ -287,7 +288,7 @@ def refilter_folder(
 ) -> None:
     """Filter again with other thresholds, on what was measured before: no model is asked."""
     try:
-        result = asyncio.run(refilter(folder, rules))
+        result = asyncio.run(arefilter(folder, rules))
     except MatrixError as error:
         _fail(error, as_json=False)
     write_report(result.out)
@@ -299,7 +300,9 @@ def _fail(error: MatrixError, as_json: bool) -> NoReturn:
         sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
     label = "Bad input" if isinstance(error, InputError) else "Error"
     err.print(f"{label}: {error}", markup=False, soft_wrap=True)
-    raise typer.Exit(error.exit_code)
+    if isinstance(error, RunPaused):
+        raise typer.Exit(Ended.by(error).exit_code)
+    raise typer.Exit(2 if isinstance(error, InputError) else 1)
 
 
 def _tell_stopped(out: Path) -> None:
@@ -309,15 +312,6 @@ def _tell_stopped(out: Path) -> None:
         )
     else:
         err.print("Stopped before anything was written.")
-
-
-def _exit_code(result: RunResult, stopped: list[signal.Signals]) -> int:
-    ended = result.summary["ended"]
-    if stopped and ended == "interrupted":
-        return 128 + stopped[0]
-    if result.complete:
-        return 0
-    return 3 if result.asked or ended.startswith(("exhausted", "paused: the cap")) else 4
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.errors import InputError
 from matrix_graph.llm.budget import Price
 from matrix_graph.llm.journal import Entry
+from matrix_graph.llm.usage import Usage
 from matrix_graph.runs.moments import Moment
 from matrix_graph.runs.record import asked
 from matrix_graph.society.state import STEPS
@@ -168,10 +169,10 @@ class Look:
         ended = self.debugger.of.ended
         if self.debugger.before:
             self.say("·", "before the first turn")
-        elif ended.startswith("paused"):
-            self.say("·", f"no more turns: {ended}; quit, and go on with --resume")
-        else:
+        elif ended is None or ended.over:
             self.say("·", f"past the last turn{f' ({ended})' if ended else ''}; back shows it")
+        else:
+            self.say("·", f"no more turns ({ended}); quit, and go on with --resume")
 
     def _entry(self, slot: str) -> Entry:
         place = slot or self.debugger.here.call
@@ -182,7 +183,11 @@ class Look:
 
     def _used(self, entry: Entry) -> str:
         price = self._price(entry.model)
-        cost = f" · {price.cost(entry.input_tokens, entry.output_tokens):.6f} USD" if price else ""
+        cost = (
+            f" · {price.cost(Usage(1, entry.input_tokens, entry.output_tokens)):.6f} USD"
+            if price
+            else ""
+        )
         return f"{entry.model} · {entry.input_tokens} + {entry.output_tokens} tokens{cost}"
 
 

@@ -46,9 +46,12 @@ def _option(name: str, field: FieldInfo) -> Any:
         for kind in (get_args(field.annotation) or (field.annotation,))
         if kind is not type(None)
     }
-    kind = next((k for k in (bool, int, float, Path) if k in kinds), str)
-    if tuple in {get_origin(k) for k in (field.annotation, *kinds)}:
+    kind: Any = next((k for k in (bool, int, float, Path) if k in kinds), str)
+    origins = {get_origin(k) for k in (field.annotation, *kinds)}
+    if tuple in origins:
         kind = str
+    if dict in origins:
+        kind = list[str]
     flag = "--" + name.replace("_", "-")
     # Without an explicit name a switch would get a --no-... twin, which no option here needs.
     option = typer.Option(flag, help=field.description, show_default=False)

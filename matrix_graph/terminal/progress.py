@@ -15,7 +15,7 @@ from rich.progress import (
 )
 
 from matrix_graph.generation.requirements import Requirement
-from matrix_graph.llm.budget import Budget
+from matrix_graph.llm.budget import Account
 from matrix_graph.runs.config import RunConfig
 
 _BAD_ROWS = 5
@@ -36,7 +36,7 @@ class RunProgress:
         )
         self._tasks: dict[str, TaskID] = {}
         self._counts = {"actions": 0, "kept": 0, "dropped": 0, "generated": 0}
-        self._budget: Budget | None = None
+        self._account: Account | None = None
         self._config: RunConfig | None = None
         self._wanted: list[Requirement] = []
 
@@ -51,7 +51,7 @@ class RunProgress:
         """Take in one event of a run."""
         stage, what = event.get("stage"), event.get("event")
         if stage == "start":
-            self._budget, self._config = event["budget"], event["config"]
+            self._account, self._config = event["account"], event["config"]
             self._wanted = event["wanted"]
             for bad in event["bad_rows"][:_BAD_ROWS]:
                 self._progress.console.print(
@@ -94,16 +94,17 @@ class RunProgress:
     ) -> None:
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total, note="")
-        budget = self._budget
-        used = (
-            f"{budget.calls} calls, {budget.input_tokens + budget.output_tokens:,} tokens"
-            if budget
-            else ""
-        )
-        cost = f", {budget.cost:.4f} USD" if budget and budget.cost else ""
         self._progress.update(
             self._tasks[name],
             completed=completed,
             advance=1 if advance else None,
-            note="; ".join(filter(None, (note, used + cost))),
+            note="; ".join(filter(None, (note, self._used()))),
         )
+
+    def _used(self) -> str:
+        if self._account is None:
+            return ""
+        total, cost = self._account.total, self._account.cost
+        tokens = total.input_tokens + total.output_tokens
+        spent = f", {cost:.4f} USD" if cost else ""
+        return f"{total.requests} calls, {tokens:,} tokens{spent}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,7 @@ from matrix_graph.debugger.changes import CallEdit, Change
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.export.files import read_json_lines, write_json_lines
-from matrix_graph.llm.budget import Price, price_of
+from matrix_graph.llm.budget import Price, list_price
 from matrix_graph.llm.journal import clean
 from matrix_graph.terminal.look import Look
 from matrix_graph.terminal.trace import printable
@@ -63,7 +64,7 @@ class Screen:
         debugger: Debugger,
         folder: Path,
         out: Console,
-        price: Callable[[str], Price | None] = price_of,
+        price: Callable[[str], Price | None] = list_price,
     ) -> None:
         self.debugger = debugger
         self.other: Debugger | None = None
@@ -109,7 +110,8 @@ class Screen:
 
     def loop(self) -> None:
         """Until the user leaves."""
-        import readline  # noqa: F401 (with it, input() edits lines and remembers them)
+        with suppress(ImportError):  # where there is none, lines are typed without it
+            import readline  # noqa: F401 (with it, input() edits lines and remembers them)
 
         self._look.say(self.debugger.of.name, "help lists what to type")
         while True:

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.sources import LiveRun
-from matrix_graph.llm.budget import Price, price_of
+from matrix_graph.llm.budget import Price, list_price
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import RunResult, arun
@@ -34,27 +35,44 @@ async def stoppable(
 ) -> RunResult:
     """A run that Ctrl-C and SIGTERM stop, with its progress.
 
+    Returns:
+        The result; of a run that was stopped, as far as it has come.
+
     Raises:
         KeyboardInterrupt: it was stopped before it had begun.
     """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-
-    def stop(number: signal.Signals) -> None:
-        err.print("Stopping; what was answered is kept.")
-        stopped.append(number)
-        task.cancel()
-        loop.remove_signal_handler(number)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number)
-    with RunProgress(err) as progress:
+    with stopping(stopped, err), RunProgress(err) as progress:
         try:
             return await arun(
                 config, resume=resume, overwrite=overwrite, listen=progress.listen, answers=answers
             )
         except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+            if not (config.out / "run.json").is_file():
+                raise KeyboardInterrupt from None
+            return RunResult.of(config.out)
+
+
+@contextmanager
+def stopping(stopped: list[signal.Signals], err: Console) -> Iterator[None]:
+    """Cancel the running task at Ctrl-C and SIGTERM; a second one ends the process."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    before: dict[signal.Signals, Any] = {}
+
+    def stop(number: int, frame: object) -> None:
+        name = signal.Signals(number)
+        signal.signal(name, before[name] if name == signal.SIGINT else signal.SIG_DFL)
+        stopped.append(name)
+        err.print("Stopping; what was answered is kept.")
+        loop.call_soon_threadsafe(task.cancel)
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        before[name] = signal.signal(name, stop)
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def answered(
@@ -91,10 +109,13 @@ def stepped(
         Screen(debugger, config.out, Console(highlight=False), prices(config.price)).loop()
         if not debugger.over:
             stopped.append(signal.SIGINT)
-    result: RunResult = debugger.of.result  # type: ignore[union-attr]
-    return result
+    return RunResult.of(config.out)
 
 
-def prices(own: Sequence[float] | None) -> Callable[[str], Price | None]:
-    """The price of a model: the run's own, or that of the list."""
-    return (lambda _: Price(*own)) if own else price_of
+def prices(given: Mapping[str, Sequence[float]]) -> Callable[[str], Price | None]:
+    """The price of a model by its name: the one given, or that of the list."""
+
+    def price(model: str) -> Price | None:
+        return Price(*given[model]) if model in given else list_price(model)
+
+    return price

@@ -45,12 +45,14 @@ def print_run(result: RunResult, out: Console) -> None:
     )
     if summary["cost_usd"]:
         table.add_row("cost", f"{summary['cost_usd']:.4f} USD")
-    table.add_row("ended", summary["ended"])
+    table.add_row("ended", str(result.ended))
     table.add_row("in", str(result.out))
     table.add_row("as a page", str(result.out / "report.html"))
     out.print(table)
 
 
 def _off(used: int, estimated: int) -> str:
+    if not estimated:
+        return "not estimated"
     share = (used - estimated) / estimated
     return f"{abs(share):.0%} {'more' if share > 0 else 'fewer'}"

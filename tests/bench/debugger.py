@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from matrix_graph import ChromaStore, create_society
-from matrix_graph.context import close, resources
 from matrix_graph.debugger import Debugger
+from matrix_graph.resources import resources
 from matrix_graph.runs.process import tuned_process
 from tests.bench.machine import machine
 from tests.bench.server import fake_context, serving
 from tests.bench.society import SLOTS, people
+from tests.helpers import close
 
 AGENTS, ROUNDS, REPEATS = 100, 2, 24
 

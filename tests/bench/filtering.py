@@ -15,7 +15,7 @@ import time
 from rich.console import Console
 from rich.table import Table
 
-from matrix_graph.filtering.rules import Means, Rules
+from matrix_graph.filtering.rules import Models, Rules
 from matrix_graph.filtering.steps.contamination import Contamination
 from matrix_graph.schema import Row
 from matrix_graph.society.profiles import load_profiles
@@ -42,7 +42,7 @@ def _rows(count: int) -> list[Row]:
 def _once(count: int) -> dict[str, float]:
     rows = _rows(count)
     benchmark = tuple(prose(random.Random(-n), 3) for n in range(1, BENCHMARK + 1))
-    steps = Rules().steps(Means(benchmark=benchmark))
+    steps = Rules().steps(Models(benchmark=benchmark))
     cost, begun = {}, time.perf_counter()
     for step in steps[
         : 1 + next(n for n, step in enumerate(steps) if isinstance(step, Contamination))

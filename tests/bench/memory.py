@@ -60,7 +60,9 @@ async def _remember_block(
     for step in range(10):
         for start in range(first, first + agents, 10 * GROUP):
             batches = [_batch(step, g, GROUP, 10) for g in range(start, start + 10 * GROUP, GROUP)]
-            await asyncio.gather(*(memory.remember(b, vectors=_unit(rng, len(b))) for b in batches))
+            await asyncio.gather(
+                *(memory.aremember(b, vectors=_unit(rng, len(b))) for b in batches)
+            )
 
 
 async def _recall_round(
@@ -68,7 +70,7 @@ async def _recall_round(
 ) -> None:
     for first in range(0, agents, GROUP):
         queries = [Query(f"agent{a}", "") for a in range(first, first + GROUP)]
-        await memory.recall(queries, k=K, now=now, vectors=_unit(rng, GROUP))
+        await memory.arecall(queries, k=K, now=now, vectors=_unit(rng, GROUP))
 
 
 async def _fill(folder: Path) -> None:
@@ -101,7 +103,7 @@ async def _reopen(folder: Path) -> None:
     """In a process of its own: open, recall everybody once, and say what it took."""
     idle, started = resident_mb(), time.perf_counter()
     store, memory = _memory(folder)
-    await memory.recall([Query("agent0", "")], now=9, vectors=_unit(np.random.default_rng(1), 1))
+    await memory.arecall([Query("agent0", "")], now=9, vectors=_unit(np.random.default_rng(1), 1))
     opened = time.perf_counter() - started
     cold = await _cpu_ms(lambda: _recall_round(memory, np.random.default_rng(1), 9, AGENTS), AGENTS)
     print(

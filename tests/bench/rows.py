@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from matrix_graph import create_filter, create_generator
-from matrix_graph.context import opened
+from matrix_graph.resources import opened
 from matrix_graph.runs import tuned_process
 from matrix_graph.schema import Scenario
 from matrix_graph.testing import Faults

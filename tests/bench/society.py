@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from matrix_graph import ChromaStore, Group, Persona, create_society, load_profiles
-from matrix_graph.context import opened
+from matrix_graph.resources import opened
 from matrix_graph.runs.process import tuned_process
 from matrix_graph.society import sample_profiles
 from matrix_graph.testing import Faults

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from matrix_graph.debugger.branch import diff_runs, fork_run, preference_pair
+from matrix_graph.debugger.branch import afork_run, diff_runs, preference_pair
 from matrix_graph.debugger.changes import CallEdit
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.errors import InputError
@@ -121,7 +121,7 @@ async def test_a_branch_costs_nothing_up_to_the_edit(
     assert late.action
     before = sum(server.requests.values())
     change = CallEdit(late.action["call"], "I sold the boat to my cousin.")
-    await fork_run(record, change, tmp_path / "branch")
+    await afork_run(record, change, tmp_path / "branch")
     there = RunRecord(tmp_path / "branch")
     made = sum(server.requests.values()) - before
     known = {(e.slot, e.digest) for e in record.calls.values()}
@@ -146,9 +146,9 @@ async def test_a_branch_costs_nothing_up_to_the_edit(
             with pytest.raises(InputError, match="another past"):
                 preference_pair(record, there, name)
     with pytest.raises(InputError, match="is there already"):
-        await fork_run(record, change, tmp_path / "branch")
+        await afork_run(record, change, tmp_path / "branch")
     with pytest.raises(InputError, match="no call at"):
-        await fork_run(record, CallEdit("nowhere", "again"), tmp_path / "other")
+        await afork_run(record, CallEdit("nowhere", "again"), tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
 
@@ -160,7 +160,9 @@ async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_p
         "life_goal": "to leave the harbour",
         "plan": ["pack", "sail", "write home"],
     }
-    await fork_run(record, CallEdit(f"persona/{person.id}#1", json.dumps(reply)), tmp_path / "plan")
+    await afork_run(
+        record, CallEdit(f"persona/{person.id}#1", json.dumps(reply)), tmp_path / "plan"
+    )
     changed = [
         m for g in RunRecord(tmp_path / "plan").groups for m in g.members if m.id == person.id
     ]
@@ -168,7 +170,7 @@ async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_p
     delivery = next(d for d in record.scenarios[0]["deliveries"] if d["scope"] == "within")
     nobody = json.loads(record.calls[delivery["call"]].answer)
     nobody["deliveries"] = [choice | {"recipients": []} for choice in nobody["deliveries"]]
-    await fork_run(record, CallEdit(delivery["call"], json.dumps(nobody)), tmp_path / "told")
+    await afork_run(record, CallEdit(delivery["call"], json.dumps(nobody)), tmp_path / "told")
     step = next(
         s for s in RunRecord(tmp_path / "told").scenarios if s["id"] == record.scenarios[0]["id"]
     )

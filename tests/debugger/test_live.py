@@ -24,20 +24,21 @@ from langgraph.types import Command
 from rich.console import Console
 
 from matrix_graph.amendments import AmendmentKind
-from matrix_graph.context import Context, close
+from matrix_graph.context import Context
 from matrix_graph.debugger.branch import (
+    afork_run,
+    areplay_run,
     asked_anew,
     copy_run,
     diff_runs,
-    fork_run,
     preference_pair,
-    replay_run,
 )
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.snapshot import record_of
 from matrix_graph.debugger.sources import LiveRun
 from matrix_graph.errors import CapReached, InputError
-from matrix_graph.llm.settled import finished
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.records import Records
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.runs.config import RunConfig
@@ -49,7 +50,7 @@ from matrix_graph.society.agent import human_agent
 from matrix_graph.society.graph import create_society
 from matrix_graph.terminal.screen import Screen
 from matrix_graph.testing import FakeChat, FakeServer, Faults
-from tests.helpers import context, groups
+from tests.helpers import close, context, groups
 
 SOCIETY = groups(3, 2)
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000}
@@ -80,11 +81,11 @@ def turns(debugger: Debugger) -> list[Moment]:
 def test_stepping_makes_the_same_run_as_not_stepping() -> None:
     plain, stepped = InMemoryStore(), InMemoryStore()
     graph = create_society(SOCIETY).compile(store=plain)
-    finished(graph.ainvoke({"quota": 4}, {"recursion_limit": 1_000}, context=context()))
+    run_sync(graph.ainvoke({"quota": 4}, {"recursion_limit": 1_000}, context=context()))
     with live(store=stepped) as debugger:
         seen = turns(debugger)
-    scenarios = finished(Records(plain, "run").all("scenarios"))
-    assert finished(Records(stepped, "run").all("scenarios")) == scenarios
+    scenarios = run_sync(Records(plain, "run").aall("scenarios"))
+    assert run_sync(Records(stepped, "run").aall("scenarios")) == scenarios
     assert sorted(m.id for m in seen) == sorted(a["id"] for s in scenarios for a in s["actions"])
     assert sorted(debugger.of.scenarios, key=lambda s: s["id"]) == scenarios
     assert debugger.over
@@ -182,20 +183,20 @@ def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
         for a in s["actions"]
         if a["agent"] == before.agent and a["step"] > before.step
     ]
-    assert finished(Records(store, "run").all("scenarios")) == sorted(
+    assert run_sync(Records(store, "run").aall("scenarios")) == sorted(
         scenarios, key=lambda s: s["id"]
     )
-    finished(close(ctx))
+    run_sync(close(ctx))
     again, model = InMemoryStore(), FakeChat()
     graph = create_society(SOCIETY).compile(store=again)
-    finished(
+    run_sync(
         graph.ainvoke(
             {"quota": 4}, CONFIG, context=context(model=model, journal=tmp_path / "journal.sqlite")
         )
     )
     assert model.calls == 0
-    assert finished(Records(again, "run").all("scenarios")) == finished(
-        Records(store, "run").all("scenarios")
+    assert run_sync(Records(again, "run").aall("scenarios")) == run_sync(
+        Records(store, "run").aall("scenarios")
     )
 
 
@@ -288,7 +289,7 @@ def test_a_fork_of_a_run_that_is_over_asks_nothing_up_to_the_change(
     if kind == "action":
         pair = preference_pair(debugger.of, record, debugger.here.id, chosen_there=True)
         assert pair["chosen"][0]["content"] == change.text
-    finished(fork_run(debugger.of, change, tmp_path / "twin"))  # type: ignore[arg-type]
+    run_sync(afork_run(debugger.of, change, tmp_path / "twin"))  # type: ignore[arg-type]
     assert texts(RunRecord(tmp_path / "twin")) == texts(record)
 
 
@@ -369,7 +370,7 @@ def test_a_turn_that_cannot_be_taken_again_ends_the_run_and_nobody_hangs(
         with pytest.raises(InputError, match="not on record"):
             debugger.amend(debugger.change("plan", "something that nobody was asked", "1"))
         debugger.finish()
-        assert "no more on record" in debugger.of.ended
+        assert debugger.of.ended and debugger.of.ended.status == "offline"
     assert len(debugger.moments) < len(RunRecord(tmp_path / "run").moments)
 
 
@@ -380,7 +381,7 @@ def test_one_debugger_at_a_time_and_none_afterwards() -> None:
         with live(ctx=ctx) as second, pytest.raises(InputError, match="watched already"):
             second.agent()
     graph = create_society(SOCIETY).compile(store=InMemoryStore())
-    assert finished(graph.ainvoke({"quota": 2}, CONFIG, context=ctx))["produced"] == 2
+    assert run_sync(graph.ainvoke({"quota": 2}, CONFIG, context=ctx))["produced"] == 2
 
 
 def test_agents_that_no_model_plays_and_turns_that_failed_can_be_edited() -> None:
@@ -452,7 +453,7 @@ def test_a_person_who_plays_is_not_asked_twice() -> None:
         checkpointer=InMemorySaver(), store=InMemoryStore()
     )
     ctx = context()
-    out = finished(graph.ainvoke({"quota": 1}, CONFIG, context=ctx))
+    out = run_sync(graph.ainvoke({"quota": 1}, CONFIG, context=ctx))
     answer = Command(resume={out["__interrupt__"][0].id: "I mend the net."})
     with Debugger(graph, answer, groups=SOCIETY, context=ctx, config=CONFIG) as debugger:
         debugger.break_on("agent", "agent0")
@@ -463,7 +464,7 @@ def test_a_person_who_plays_is_not_asked_twice() -> None:
         assert edited.action
         assert edited.action["text"] == "I sell the net."
         debugger.finish()
-        assert debugger.of.ended == "a person is asked"
+        assert debugger.of.ended and debugger.of.ended.status == "asked"
 
 
 def test_what_an_agent_of_ones_own_says_may_be_broken_text(tmp_path: Path) -> None:
@@ -502,7 +503,7 @@ def test_a_branch_takes_nobodys_place(tmp_path: Path) -> None:
 async def test_a_run_is_not_lived_again_over_itself(server: FakeServer, tmp_path: Path) -> None:
     await arun(given(server, tmp_path / "run"))
     for attempt in (
-        lambda: replay_run(tmp_path / "run", tmp_path / "run", overwrite=True),
+        lambda: areplay_run(tmp_path / "run", tmp_path / "run", overwrite=True),
         lambda: arun(given(server, tmp_path / "run", offline=True), overwrite=True),
     ):
         with pytest.raises(InputError):
@@ -538,7 +539,7 @@ def test_a_terminated_debugger_leaves_a_run_that_can_go_on(
         time.sleep(1.5)
         process.terminate()
         assert process.wait(timeout=60) == 143
-    assert RunRecord(out).summary["ended"] == "interrupted"
+    assert RunRecord(out).ended.status == "interrupted"
 
 
 async def test_inside_an_event_loop_as_in_a_notebook() -> None:
@@ -556,7 +557,7 @@ def test_a_run_left_in_the_middle_is_resumed_without_asking_twice(
         debugger.agent(5)
         debugger.amend(debugger.change("action", "I sank the boat."))
         place = debugger.here
-    assert debugger.of.result.summary["ended"] == "interrupted"  # type: ignore[union-attr]
+    assert debugger.of.ended and debugger.of.ended.status == "interrupted"
     for _ in range(2):
         with Debugger(
             LiveRun(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)
@@ -625,11 +626,7 @@ def test_a_run_that_goes_on_elsewhere_or_was_killed_can_be_looked_at(
         seen = turns(debugger)
         assert sum(server.requests.values()) == asked
         assert contents(out) == before
-        acts = {
-            e.slot
-            for e in record.entries()
-            if e.slot.rpartition("#")[0].split("/")[-1].startswith("p") and "/s" in e.slot
-        }
+        acts = {e.slot for e in record.entries("society/") if Slot.parse(e.slot).what == "act"}
         assert {m.call for m in seen} == acts
         assert seen
         assert any(record.memories(m.agent) for m in seen)
@@ -646,7 +643,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --price 1,2 --base-url {server.url} --out {out}"
+    options = f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --price fake=1,2 --base-url {server.url} --out {out}"
     command = [
         *COMMAND,
         "run",
@@ -667,7 +664,7 @@ def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
     assert "USD" in done.stdout
     assert "as far as both have come" in done.stdout
     assert "pair-" in done.stdout
-    assert RunRecord(out).summary["ended"] == "complete"
+    assert RunRecord(out).ended.status == "complete"
     assert "I hid the key." in json.dumps(RunRecord(out).scenarios)
 
 

@@ -78,12 +78,12 @@ def _row(solution: str, tests: str, **more: Any) -> Row:
 
 def test_a_solution_stays_only_if_its_tests_pass_and_depend_on_it() -> None:
     step, good = TestsPass(), "def twice(x):\n    return 2 * x\n"
-    assert step([_row(good, "assert twice(2) == 4")], []) == []
-    (drop,) = step([_row(good, "assert twice(2) == 5")], [])
+    assert step.find([_row(good, "assert twice(2) == 4")]) == []
+    (drop,) = step.find([_row(good, "assert twice(2) == 5")])
     assert drop.rule == "tests fail"
     assert "AssertionError" in str(drop.value)
-    (drop,) = step([_row("def twice(x:", "assert twice(2) == 4")], [])
+    (drop,) = step.find([_row("def twice(x:", "assert twice(2) == 4")])
     assert "SyntaxError" in str(drop.value)
-    (drop,) = step([_row(good, "assert True")], [])
+    (drop,) = step.find([_row(good, "assert True")])
     assert drop.rule == "tests prove nothing"
-    assert step([{"id": "2", "kind": "sft", "messages": []}], []) == []
+    assert step.find([{"id": "2", "kind": "sft", "messages": []}]) == []

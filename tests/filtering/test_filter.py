@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.controls import effects
 from matrix_graph.filtering.graph import create_filter
-from matrix_graph.filtering.rules import Means, Rules
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.rules import Models, Rules
+from matrix_graph.filtering.step import Comparing, Drop, Step
 from matrix_graph.filtering.steps.code import TestsPass
 from matrix_graph.filtering.steps.contamination import Contamination, read_benchmark
 from matrix_graph.filtering.steps.duplicates import ExactDuplicates, NearDuplicates
@@ -59,7 +59,7 @@ async def test_a_users_own_rows_go_through_without_model_store_or_context() -> N
     ],
 )
 def test_form_drops(row: Row, rule: str) -> None:
-    assert [d.rule for d in Form()([row], [])] == [rule]
+    assert [d.rule for d in Form().find([row])] == [rule]
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_form_drops(row: Row, rule: str) -> None:
     ],
 )
 def test_form_keeps(row: Row) -> None:
-    assert Form()([row], []) == []
+    assert Form().find([row]) == []
 
 
 def test_near_duplicates_are_found_and_others_kept() -> None:
@@ -93,16 +93,18 @@ def test_near_duplicates_are_found_and_others_kept() -> None:
     rows = [sft(f"b{i}", t) for i, t in enumerate(base)] + [
         sft(f"e{i}", t) for i, t in enumerate(edited)
     ]
-    dropped = {d.id for d in NearDuplicates()(rows, [])}
+    dropped = {d.id for d in NearDuplicates().find(rows)}
     planted = {f"e{i}" for i in range(100)}
     assert len(dropped & planted) >= 95
     assert len(dropped - planted) <= 0.05 * len(dropped)
 
 
-def test_earlier_rows_count_but_are_not_dropped() -> None:
-    for step in (ExactDuplicates(), NearDuplicates()):
-        drops = step([sft("new", ASK)], [sft("old", ASK), sft("older", ASK)])
-        assert [d.id for d in drops] == ["new"]
+@pytest.mark.parametrize("step", [ExactDuplicates(), NearDuplicates()], ids=lambda s: s.name)
+async def test_earlier_rows_count_but_are_not_dropped(step: Comparing) -> None:
+    graph = create_filter([step]).compile()
+    given = {"rows": [sft("new", ASK)], "earlier": [sft("old", ASK), sft("older", ASK)]}
+    state = await graph.ainvoke(given)
+    assert [(r["id"], r["row"]["id"]) for r in state["rejections"]] == [("new", "new")]
 
 
 words = st.lists(st.sampled_from("abcdefgh"), min_size=8, max_size=20)
@@ -115,10 +117,10 @@ def test_a_verbatim_8_gram_is_always_found(
     rule = Contamination.of([" ".join(benchmark)])
     start = at % (len(benchmark) - 7)
     leaked = [*prompt[:3], *benchmark[start : start + 8], *prompt[3:]]
-    assert rule([sft("x", "  ".join(leaked).upper())], [])
+    assert rule.find([sft("x", "  ".join(leaked).upper())])
     grams = {tuple(benchmark[i : i + 8]) for i in range(len(benchmark) - 7)}
     clean = not any(tuple(prompt[i : i + 8]) in grams for i in range(len(prompt) - 7))
-    assert (rule([sft("x", " ".join(prompt))], []) == []) == clean
+    assert (rule.find([sft("x", " ".join(prompt))]) == []) == clean
 
 
 def test_benchmark_files_of_several_layouts(tmp_path: Path) -> None:
@@ -145,10 +147,10 @@ def test_benchmark_files_of_several_layouts(tmp_path: Path) -> None:
 
 
 async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None:
-    class NoOvens:
-        name, compares = "no_ovens", False
+    class NoOvens(Step):
+        name = "no_ovens"
 
-        def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+        def find(self, rows: Sequence[Row]) -> list[Drop]:
             return [Drop(r["id"], "oven", 1, 0) for r in rows if "oven" in str(r)]
 
     result = (
@@ -177,8 +179,8 @@ async def test_steps_can_be_left_out_reordered_and_written_by_the_user() -> None
     ],
 )
 def test_sound_rows_stay(row: Row) -> None:
-    assert Form()([row], []) == []
-    assert TestsPass()([row], []) == []
+    assert Form().find([row]) == []
+    assert TestsPass().find([row]) == []
 
 
 JSON = st.recursive(
@@ -229,8 +231,8 @@ def test_no_row_however_odd_raises(rows: list[Row]) -> None:
          "not_guessable": True, "pairs": True, "code": False}
     )  # fmt: skip
     left = [row | {"id": str(n)} for n, row in enumerate(rows)]
-    for step in (*rules.steps(Means(benchmark=("a b c d e f g h",))), Judged(), Preferred()):
-        found = step(left, [])
+    for step in (*rules.steps(Models(benchmark=("a b c d e f g h",))), Judged(), Preferred()):
+        found = step.find(left)
         assert {finding.id for finding in found} <= {row["id"] for row in left}  # type: ignore[union-attr]
     audit(left)
     assert len(effects({"kept": left, "random": left, "length_matched": left}, 0)) < 20
@@ -251,7 +253,7 @@ def test_no_row_however_odd_raises(rows: list[Row]) -> None:
     ],
 )
 def test_requests_in_many_forms(prompt: str) -> None:
-    assert Form()([sft("x", prompt)], []) == []
+    assert Form().find([sft("x", prompt)]) == []
 
 
 @pytest.mark.parametrize(
@@ -277,13 +279,13 @@ def test_requests_in_many_forms(prompt: str) -> None:
     ],
 )
 def test_what_is_whole_and_what_breaks_off(answer: str, whole: bool) -> None:
-    assert (Form()([sft("x", ASK, answer)], []) == []) == whole
+    assert (Form().find([sft("x", ASK, answer)]) == []) == whole
 
 
 def test_a_million_blank_lines_take_no_time() -> None:
     blank = "\n" * 1_000_000
     begun = time.perf_counter()
-    Form()([sft("x", f"How do I{blank}do it?", f"{blank}So.")], [])
+    Form().find([sft("x", f"How do I{blank}do it?", f"{blank}So.")])
     assert time.perf_counter() - begun < 5
 
 
@@ -302,7 +304,7 @@ def test_conversations_that_begin_alike_are_no_duplicates() -> None:
         talk("1", "My boat leaks at the stern."),
         talk("2", "Which fee do I pay for the stall at the market?"),
     ]
-    assert ExactDuplicates()(rows, []) == []
+    assert ExactDuplicates().find(rows) == []
     assert [
-        d.id for d in ExactDuplicates()([*rows, talk("3", "my boat leaks at the stern.")], [])
+        d.id for d in ExactDuplicates().find([*rows, talk("3", "my boat leaks at the stern.")])
     ] == ["3"]

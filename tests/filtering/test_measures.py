@@ -14,7 +14,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.types import Command
 
-from matrix_graph.context import Context, close
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError, ProviderDown
 from matrix_graph.filtering.controls import effects, length_matched, random_subset
 from matrix_graph.filtering.graph import DEFAULT_STEPS, create_filter
@@ -35,7 +35,7 @@ from matrix_graph.filtering.steps.semantic import SemanticDuplicates
 from matrix_graph.llm.models import NONE
 from matrix_graph.schema import Row
 from matrix_graph.testing import FakeChat, FakeServer, _result
-from tests.helpers import context, sft
+from tests.helpers import close, context, sft
 
 ASK = "My oven loses heat on the left side since Monday. How do I find the leak?"
 ROWS = [sft(str(n), f"{ASK} Take {n} into account.") for n in range(6)]
@@ -129,7 +129,9 @@ async def test_rollouts_are_the_students_and_differ(server: FakeServer) -> None:
     student = Context(
         model=NONE, student="openai:s", embeddings=NONE, base_url=server.url, temperature=0.8
     )
-    kept, dropped = await run([Rollouts(student, n=4)], [ROWS[0], ROWS[1] | {"safety": True}])
+    kept, dropped = await run(
+        [Rollouts(context=student, n=4)], [ROWS[0], ROWS[1] | {"safety": True}]
+    )
     await close(student)
     assert len(set(kept["0"]["responses"])) == 4
     assert "responses" not in kept["1"]
@@ -138,7 +140,7 @@ async def test_rollouts_are_the_students_and_differ(server: FakeServer) -> None:
 
 async def test_a_row_without_rollouts_goes_with_the_reason() -> None:
     student = context(student=Scripted(reply=lambda asked, n: ""))
-    _, dropped = await run([Rollouts(student, n=3)], ROWS[:1])
+    _, dropped = await run([Rollouts(context=student, n=3)], ROWS[:1])
     assert dropped["0"] == ("no rollouts", "0: the answer was empty")
 
 
@@ -272,7 +274,9 @@ async def test_a_reward_model_that_is_not_there_pauses() -> None:
 
 async def test_guesses_count_what_is_right_without_reasoning() -> None:
     lucky = Scripted(reply=lambda asked, n: "48" if n % 2 else "I do not know that yet")
-    kept, _ = await run([Guesses(context(student=lucky), n=8)], [sft("q", ASK) | {"answer": "48"}])
+    kept, _ = await run(
+        [Guesses(context=context(student=lucky), n=8)], [sft("q", ASK) | {"answer": "48"}]
+    )
     assert kept["q"]["guessed"] == {"solved": 4, "tries": 8}
 
 
@@ -283,15 +287,15 @@ PAIRED = sft("p", ASK) | {
 
 
 def test_pairs_are_made_of_best_and_worst_or_of_teacher_and_student() -> None:
-    (made,) = Pairs()([PAIRED], [])
+    (made,) = Pairs().find([PAIRED])
     assert isinstance(made, Note)
     assert made.columns["chosen"][0]["content"] == PAIRED["responses"][0]
     assert (made.columns["chosen_score"], made.columns["rejected_score"]) == (9.0, 1.0)
     assert made.columns["messages"] is None
-    (short,) = Pairs(length_coefficient=0.2)([PAIRED], [])
+    (short,) = Pairs(length_coefficient=0.2).find([PAIRED])
     assert isinstance(short, Note)
     assert short.columns["chosen"][0]["content"] == "good"
-    (taught,) = Pairs(mode="teacher-student")([PAIRED], [])
+    (taught,) = Pairs(mode="teacher-student").find([PAIRED])
     assert isinstance(taught, Note)
     assert taught.columns["chosen"][0]["content"] == PAIRED["messages"][-1]["content"]
     assert taught.columns["rejected"][0]["content"] == "bad"
@@ -301,13 +305,13 @@ def test_pairs_that_teach_nothing_are_not_made() -> None:
     same = PAIRED | {"responses": ["a", "a"], "rewards": [1.0, 1.0]}
     level = PAIRED | {"responses": ["a", "b"], "rewards": [1.0, 1.0]}
     close_by = PAIRED | {"responses": ["a", "b"], "rewards": [1.0, 1.2]}
-    found = Pairs(min_margin=0.5)([same, level, close_by], [])
+    found = Pairs(min_margin=0.5).find([same, level, close_by])
     assert [f.rule for f in found if isinstance(f, Drop)] == [
         "identical responses",
         "no margin",
         "no margin",
     ]
-    assert Pairs()([PAIRED | {"safety": True}, ROWS[0]], []) == []
+    assert Pairs().find([PAIRED | {"safety": True}, ROWS[0]]) == []
 
 
 async def test_the_best_within_the_budget_that_are_not_alike() -> None:
@@ -316,13 +320,13 @@ async def test_the_best_within_the_budget_that_are_not_alike() -> None:
         sft(str(n), text) | {"judge": {"quality": 9 - n, "difficulty": 5}}
         for n, text in enumerate(texts)
     ]
-    _, dropped = await run([Select(context(), budget=2, max_cosine=0.8)], rows)
+    _, dropped = await run([Select(context=context(), budget=2, max_cosine=0.8)], rows)
     assert {name: rule for name, (rule, _) in dropped.items()} == {
         "1": "too like a better one",
         "3": "beyond the budget",
     }
     with pytest.raises(InputError, match="judge"):
-        await run([Select(context(), budget=2)], ROWS)
+        await run([Select(context=context(), budget=2)], ROWS)
 
 
 async def test_what_means_the_same_goes_and_the_first_stays() -> None:
@@ -331,15 +335,15 @@ async def test_what_means_the_same_goes_and_the_first_stays() -> None:
         sft("b", "boat net harbour"),
         sft("c", "heat flour oven bread"),
     ]
-    _, dropped = await run([SemanticDuplicates(context(), threshold=0.95)], rows)
+    _, dropped = await run([SemanticDuplicates(context=context(), threshold=0.95)], rows)
     assert dropped == {"c": ("semantic duplicate", 1.0)}
 
 
 async def test_a_step_of_the_users_own_may_be_a_coroutine_and_note_columns() -> None:
-    class Mark:
-        name, compares = "mark", False
+    class Mark(Step):
+        name = "mark"
 
-        async def __call__(self, rows: Any, earlier: Any) -> Any:
+        async def find(self, rows: Any) -> Any:
             await asyncio.sleep(0)
             return [Note(row["id"], {"marked": True, "kind": None}) for row in rows] + [
                 Drop("1", "mine", 1, 0)
@@ -393,10 +397,10 @@ async def test_no_model_means_that_none_is_asked() -> None:
         await run([JudgeStep()], ROWS[:1])
 
 
-class JudgeStep:
-    name, compares = "ask", False
+class JudgeStep(Step):
+    name = "ask"
 
-    async def __call__(self, rows: Any, earlier: Any) -> Any:
+    async def find(self, rows: Any) -> Any:
         from matrix_graph.llm.models import chat_model
 
         await chat_model(NONE).ainvoke([HumanMessage("x")])

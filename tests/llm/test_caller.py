@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, Field
 
-from matrix_graph.context import Context, Resources, close, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, CapReached, InputError, ProviderDown
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.structured import Malformed
+from matrix_graph.resources import Resources, opened
 from matrix_graph.testing import FakeChat, FakeServer, Faults
-from tests.helpers import context
+from tests.helpers import close, context, slot
 
 ASK = [{"role": "user", "content": "Where is the ferry?"}]
 
@@ -31,7 +32,8 @@ def _at(server: FakeServer, **options: Any) -> Context:
 
 async def _many(res: Resources, n: int) -> list[Any]:
     asks = (
-        res.model.text(f"s/{i}", [{"role": "user", "content": f"question {i}?"}]) for i in range(n)
+        res.model.text(slot(f"s-{i}"), [{"role": "user", "content": f"question {i}?"}])
+        for i in range(n)
     )
     return await asyncio.gather(*asks, return_exceptions=True)
 
@@ -39,13 +41,13 @@ async def _many(res: Resources, n: int) -> list[Any]:
 async def test_a_slot_is_asked_once_and_two_slots_twice(server: FakeServer) -> None:
     ctx = _at(server)
     res = await opened(ctx)
-    first = await res.model.text("a", ASK)
-    again = await res.model.text("a", ASK)
-    other = await res.model.text("b", ASK)
+    first = await res.model.text(slot("a"), ASK)
+    again = await res.model.text(slot("a"), ASK)
+    other = await res.model.text(slot("b"), ASK)
     assert first == again
-    assert (first.call, other.call) == ("a#1", "b#1")
-    assert server.requests["ok"] == 2 == res.budget.calls
-    assert res.budget.input_tokens > 0
+    assert (first.call, other.call) == ("persona/a#1", "persona/b#1")
+    assert server.requests["ok"] == 2 == res.account.total.requests
+    assert res.account.total.input_tokens > 0
     await close(ctx)
 
 
@@ -56,10 +58,10 @@ async def test_a_malformed_answer_is_asked_for_again_with_the_reason(server: Fak
         "could not be used": '{"reason": "fits", "numbers": [1]}',
         "Where": '{"reason": 3}',
     }
-    answer = await res.model.parsed("a", ASK, Choice)
+    answer = await res.model.parsed(slot("a"), ASK, Choice)
     assert answer.value == Choice(reason="fits", numbers=[1])
-    assert answer.call == "a#2"
-    repair = res.journal.entries("a#2")[0].request
+    assert answer.call == "persona/a#2"
+    repair = res.journal.entries("persona/a#2")[0].request
     assert "numbers: Field required" in repair
     await close(ctx)
 
@@ -70,7 +72,7 @@ async def test_what_never_fits_fails_after_four_and_stays_failed(server: FakeSer
     server.replies = {"Where": "no JSON at all"}
     for _ in range(2):
         with pytest.raises(CallFailed, match="not the JSON asked for"):
-            await res.model.parsed("a", ASK, Choice)
+            await res.model.parsed(slot("a"), ASK, Choice)
     assert server.requests["ok"] == 4
     await close(ctx)
 
@@ -80,10 +82,10 @@ async def test_cut_and_empty_answers_are_no_answers(server: FakeServer) -> None:
     ctx = _at(server)
     res = await opened(ctx)
     with pytest.raises(CallFailed, match="cut off"):
-        await res.model.text("a", ASK)
+        await res.model.text(slot("a"), ASK)
     server.faults = Faults(malformed=1.0)
     with pytest.raises(CallFailed, match="empty"):
-        await res.model.text("b", ASK)
+        await res.model.text(slot("b"), ASK)
     await close(ctx)
 
 
@@ -93,7 +95,7 @@ async def test_a_check_can_refuse_a_text(server: FakeServer) -> None:
 
     ctx = _at(server)
     with pytest.raises(CallFailed, match="too plain"):
-        await (await opened(ctx)).model.text("a", ASK, check=check)
+        await (await opened(ctx)).model.text(slot("a"), ASK, check=check)
     await close(ctx)
 
 
@@ -122,7 +124,7 @@ async def test_retry_after_is_honoured(server: FakeServer) -> None:
     server.faults = Faults(throttle=1.0, retry_after=0.7)
     ctx, started = _at(server), time.monotonic()
     res = await opened(ctx)
-    call = asyncio.create_task(res.model.text("a", ASK))
+    call = asyncio.create_task(res.model.text(slot("a"), ASK))
     await asyncio.sleep(0.3)
     server.faults = Faults()
     await call
@@ -145,12 +147,12 @@ async def test_the_call_cap_is_exact_even_with_faults(
 async def test_the_cost_cap_overshoots_by_no_more_than_what_is_in_flight(
     server: FakeServer,
 ) -> None:
-    ctx = _at(server, max_cost=0.001, price=(0.0, 10.0), concurrency=4)
+    ctx = _at(server, max_cost=0.001, prices={"fake": (0.0, 10.0)}, concurrency=4)
     res = await opened(ctx)
     answers = await _many(res, 200)
     assert any(isinstance(a, CapReached) for a in answers)
     dearest = max(e.output_tokens for e in res.journal.entries()) * 10 / 1e6
-    assert 0.001 <= res.budget.cost <= 0.001 + 4 * dearest
+    assert 0.001 <= res.account.cost <= 0.001 + 4 * dearest
     await close(ctx)
 
 
@@ -166,7 +168,7 @@ async def test_a_wrong_key_is_bad_input(
     server.key = "sk-right"
     ctx = _at(server)
     with pytest.raises(InputError, match="wrong key"):
-        await (await opened(ctx)).model.text("a", ASK)
+        await (await opened(ctx)).model.text(slot("a"), ASK)
     await close(ctx)
 
 
@@ -174,13 +176,13 @@ async def test_a_timeout_is_told_and_tried_again(server: FakeServer) -> None:
     server.faults = Faults(latency=5.0)
     ctx = _at(server, timeout=0.1)
     with pytest.raises(ProviderDown, match=r"timed out after 0.1 s \(4 attempts\)|timed out"):
-        await (await opened(ctx)).model.text("a", ASK)
+        await (await opened(ctx)).model.text(slot("a"), ASK)
     await close(ctx)
 
 
 async def test_any_chat_model_can_be_asked_for_a_shape() -> None:
     ctx = context()
-    answer = await (await opened(ctx)).model.parsed("a", ASK, Choice)
+    answer = await (await opened(ctx)).model.parsed(slot("a"), ASK, Choice)
     assert isinstance(answer.value, Choice)
     await close(ctx)
 
@@ -212,13 +214,14 @@ async def test_a_request_that_always_fails_is_no_outage(server: FakeServer) -> N
     failed = None
     for n in range(200):
         (answer,) = await asyncio.gather(
-            res.model.text(f"t/{n}", [{"role": "user", "content": f"{n}"}]), return_exceptions=True
+            res.model.text(slot(f"t-{n}"), [{"role": "user", "content": f"{n}"}]),
+            return_exceptions=True,
         )
         if isinstance(answer, Exception):
             failed = answer
             break
     assert isinstance(failed, CallFailed), "one in twenty fails, and the provider is not down"
-    assert (await res.model.text("after", ASK)).value
+    assert (await res.model.text(slot("after"), ASK)).value
     assert sum(entry.requests for entry in res.journal.entries()) == server.requests.total(), (
         "the probe counts"
     )
@@ -231,12 +234,12 @@ async def test_a_cancelled_call_still_reaches_the_journal(
     server.faults = Faults(latency=0.3)
     ctx = _at(server, journal=tmp_path / "j.sqlite")
     res = await opened(ctx)
-    call = asyncio.create_task(res.model.text("a", ASK))
+    call = asyncio.create_task(res.model.text(slot("a"), ASK))
     await asyncio.sleep(0.1)
     call.cancel()
     await close(ctx)
     journal = Journal(tmp_path / "j.sqlite")
-    assert [entry.slot for entry in journal.entries()] == ["a#1"]
+    assert [entry.slot for entry in journal.entries()] == ["persona/a#1"]
     journal.close()
     assert server.requests["ok"] == 1
 
@@ -244,7 +247,7 @@ async def test_a_cancelled_call_still_reaches_the_journal(
 async def test_half_a_character_does_not_stop_the_journal(server: FakeServer) -> None:
     ctx = context(model=FakeChat(replies={"Where": "over \ud83d there"}))
     res = await opened(ctx)
-    assert (await res.model.text("a", ASK)).value == "over ? there"
+    assert (await res.model.text(slot("a"), ASK)).value == "over ? there"
     await close(ctx)
 
 
@@ -253,12 +256,14 @@ async def test_the_journal_says_what_a_call_took(server: FakeServer, tmp_path: P
     ctx = _at(server, journal=tmp_path / "j.sqlite")
     res = await opened(ctx)
     await _many(res, 20)
-    used = res.budget.calls
+    used = res.account.total.requests
     assert used > 25
     assert sum(entry.requests for entry in res.journal.entries()) == used == server.requests.total()
     assert all(entry.seconds >= 0.05 * entry.requests for entry in res.journal.entries())
     await close(ctx)
-    assert (await opened(ctx)).budget.calls == used, "failed requests count after a resume, too"
+    assert (await opened(ctx)).account.total.requests == used, (
+        "failed requests count after a resume, too"
+    )
     await close(ctx)
 
 
@@ -271,7 +276,7 @@ def test_one_context_serves_several_event_loops(server: FakeServer) -> None:
     async def ask(n: int) -> str:
         res = await opened(ctx)
         await res.embedder.embed([f"text {n}"])
-        return (await res.model.text(f"loop/{n}", ASK)).value
+        return (await res.model.text(slot(f"loop-{n}"), ASK)).value
 
     for n in range(3):
         assert asyncio.run(ask(n))

@@ -12,15 +12,18 @@ import pytest
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import Journal, entry_for
+from tests.helpers import slot
 
+HERE = slot("a").at(1)
 WRITER = """
 import asyncio, sys
 from matrix_graph.llm.journal import Journal, entry_for
+from matrix_graph.llm.slot import Slot
 
 async def main():
     journal = Journal(sys.argv[1])
     async def one(n):
-        await journal.record(entry_for(f"slot/{n}", "m", {"n": n}))
+        await journal.record(entry_for(Slot(stage="probe", who=str(n)), "m", {"n": n}))
         print(n, flush=True)
     n = 0
     while True:
@@ -33,33 +36,41 @@ asyncio.run(main())
 
 async def test_what_was_recorded_is_found_by_slot_and_request(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    entry = entry_for("a/b#1", "m", {"messages": ["hé"]})
-    assert await journal.find(entry.slot, entry.digest) is None
+    entry = entry_for(HERE, "m", {"messages": ["hé"]})
+    assert await journal.find(HERE, entry.digest) is None
     await journal.record(entry)
     journal.close()
     again = Journal(tmp_path / "j.sqlite")
-    assert await again.find(entry.slot, entry.digest) == entry
-    assert await again.find("a/b#2", entry.digest) is None, "another slot is another call"
-    assert await again.find("a/b#1", entry_for("a/b#1", "m", {"messages": ["x"]}).digest) is None
+    assert await again.find(HERE, entry.digest) == entry
+    assert await again.find(HERE.at(2), entry.digest) is None, "another slot is another call"
+    for model, content in (("m", "x"), ("n", "hé")):
+        other = entry_for(HERE, model, {"messages": [content]})
+        assert await again.find(HERE, other.digest) is None, "another request is another call"
     again.close()
 
 
 async def test_concurrent_calls_all_land(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    await asyncio.gather(*(journal.record(entry_for(f"s{n}", "m", {"n": n})) for n in range(500)))
+    await asyncio.gather(
+        *(journal.record(entry_for(slot(f"s{n}"), "m", {"n": n})) for n in range(500))
+    )
     assert len(journal) == 500
-    assert [e.slot for e in journal.entries("s49")] == ["s49", *(f"s49{n}" for n in range(10))]
+    assert [e.slot for e in journal.entries("persona/s49")] == [
+        f"persona/s49{n}" for n in ("", *range(10))
+    ]
     journal.close()
 
 
 async def test_a_cancelled_caller_does_not_stop_the_writer(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.sqlite")
-    tasks = [asyncio.create_task(journal.record(entry_for(f"s{n}", "m", {}))) for n in range(50)]
+    tasks = [
+        asyncio.create_task(journal.record(entry_for(slot(f"s{n}"), "m", {}))) for n in range(50)
+    ]
     await asyncio.sleep(0)
     for task in tasks[::2]:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await journal.record(entry_for("last", "m", {}))
+    await journal.record(entry_for(slot("last"), "m", {}))
     journal.close()
 
 

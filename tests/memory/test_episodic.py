@@ -80,9 +80,9 @@ def test_recall_is_exactly_brute_force(
     async def main() -> None:
         memory = EpisodicMemory(InMemoryStore(), Embedder(FakeEmbeddings()))
         for batch in batches:
-            await memory.remember(batch)
+            await memory.aremember(batch)
         queries = [Query("a", text), Query("b", text), Query("nobody", text)]
-        found = await memory.recall(queries, k=k, now=now)
+        found = await memory.arecall(queries, k=k, now=now)
         everything = [m for batch in batches for m in batch]
         for query, recalled in zip(queries, found, strict=True):
             wanted = _brute_force(everything, query, now, k, Weights())
@@ -105,13 +105,13 @@ async def test_memories_last_and_writing_again_doubles_nothing(tmp_path: Path) -
         embedder = Embedder(embeddings)
         store = ChromaStore(tmp_path)
         memory = EpisodicMemory(store, embedder)
-        await memory.remember(batch)
-        await memory.remember(batch)
+        await memory.aremember(batch)
+        await memory.aremember(batch)
         store.close()
     embedder = Embedder(embeddings)
     store = ChromaStore(tmp_path)
     again = EpisodicMemory(store, embedder)
-    (found,) = await again.recall([Query("a", "ferry")], k=100, now=5)
+    (found,) = await again.arecall([Query("a", "ferry")], k=100, now=5)
     assert sorted(r.memory for r in found) == sorted(batch)
     assert found[0].memory.text == "ferry number 2"
     store.close()
@@ -120,8 +120,8 @@ async def test_memories_last_and_writing_again_doubles_nothing(tmp_path: Path) -
 async def test_a_text_is_embedded_once() -> None:
     embeddings = FakeEmbeddings()
     memory = EpisodicMemory(InMemoryStore(), Embedder(embeddings))
-    await memory.remember([Memory("a", 0, n, "the same text", "action", 0.5) for n in range(5)])
-    await memory.recall([Query("a", "the same text")], now=3)
+    await memory.aremember([Memory("a", 0, n, "the same text", "action", 0.5) for n in range(5)])
+    await memory.arecall([Query("a", "the same text")], now=3)
     assert embeddings.texts == {"the same text": 1}
 
 
@@ -129,20 +129,20 @@ async def test_two_runs_in_one_store_do_not_mix() -> None:
     store = InMemoryStore()
     one = EpisodicMemory(store, Embedder(FakeEmbeddings()), run="one")
     two = EpisodicMemory(store, Embedder(FakeEmbeddings()), run="two")
-    await one.remember([Memory("a", 0, 0, "only in one", "action", 0.5)])
-    assert await two.recall([Query("a", "only")], now=5) == [[]]
+    await one.aremember([Memory("a", 0, 0, "only in one", "action", 0.5)])
+    assert await two.arecall([Query("a", "only")], now=5) == [[]]
 
 
 async def test_nearest_ranks_owners_by_their_best_memory() -> None:
     memory = EpisodicMemory(InMemoryStore(), Embedder(FakeEmbeddings()))
-    await memory.remember([Memory(w, 0, 0, w, "group", 1.0) for w in WORDS])
-    await memory.remember([Memory("net", 5, 0, "ferry ferry", "scenario", 0.1)])
+    await memory.aremember([Memory(w, 0, 0, w, "group", 1.0) for w in WORDS])
+    await memory.aremember([Memory("net", 5, 0, "ferry ferry", "scenario", 0.1)])
     ferry = [Memory("somebody", 0, 0, "ferry", "action", 0.5)]
-    assert (await memory.nearest(WORDS, ferry, k=1, now=4)) == ["ferry"]
-    assert set(await memory.nearest(WORDS, ferry, k=2, now=9)) == {"ferry", "net"}
-    assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) == ["net"]
-    await memory.remember([Memory("net", 5, 0, "oven", "scenario", 0.1)])
-    assert (await memory.nearest(WORDS, ferry, besides="ferry", k=1, now=9)) != ["net"], (
+    assert (await memory.anearest(WORDS, ferry, k=1, now=4)) == ["ferry"]
+    assert set(await memory.anearest(WORDS, ferry, k=2, now=9)) == {"ferry", "net"}
+    assert (await memory.anearest(WORDS, ferry, besides="ferry", k=1, now=9)) == ["net"]
+    await memory.aremember([Memory("net", 5, 0, "oven", "scenario", 0.1)])
+    assert (await memory.anearest(WORDS, ferry, besides="ferry", k=1, now=9)) != ["net"], (
         "what changed is seen"
     )
 
@@ -158,11 +158,11 @@ async def test_nobody_is_the_nearest_of_all() -> None:
     memory = EpisodicMemory(
         InMemoryStore(), Embedder(Given(dict(zip(owners, unit.tolist(), strict=True))))
     )
-    await memory.remember([Memory(o, 0, 0, o, "group", 1.0) for o in owners])
+    await memory.aremember([Memory(o, 0, 0, o, "group", 1.0) for o in owners])
     near = [
         n
         for o in owners
-        for n in await memory.nearest(
+        for n in await memory.anearest(
             owners, [Memory(o, 0, 0, o, "group", 1.0)], besides=o, k=5, now=0
         )
     ]
@@ -173,46 +173,46 @@ async def test_a_fork_sees_the_past_and_neither_future_sees_the_other() -> None:
     store = InMemoryStore()
     memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
     for step in range(4):
-        await memory.remember([Memory("a", step, 0, f"main at {step}", "action", 0.5)])
-    await memory.fork("other", at=1)
-    await memory.remember([Memory("a", 2, 0, "other at 2", "action", 0.5)], branch="other")
-    await memory.fork("third", parent="other", at=2)
+        await memory.aremember([Memory("a", step, 0, f"main at {step}", "action", 0.5)])
+    await memory.afork("other", at=1)
+    await memory.aremember([Memory("a", 2, 0, "other at 2", "action", 0.5)], branch="other")
+    await memory.afork("third", parent="other", at=2)
     for again in (memory, EpisodicMemory(store, Embedder(FakeEmbeddings()))):
-        assert [m.text for m in await again.all("a")] == [f"main at {n}" for n in range(4)]
+        assert [m.text for m in await again.aall("a")] == [f"main at {n}" for n in range(4)]
         for branch in ("other", "third"):
             seen = ["main at 0", "main at 1", "other at 2"]
-            assert [m.text for m in await again.all("a", branch=branch)] == seen
-            (found,) = await again.recall([Query("a", "at")], k=9, now=9, branch=branch)
+            assert [m.text for m in await again.aall("a", branch=branch)] == seen
+            (found,) = await again.arecall([Query("a", "at")], k=9, now=9, branch=branch)
             assert sorted(r.memory.text for r in found) == seen
-        (found,) = await again.recall([Query("a", "at")], k=9, now=1, branch="third")
+        (found,) = await again.arecall([Query("a", "at")], k=9, now=1, branch="third")
         assert sorted(r.memory.text for r in found) == ["main at 0", "main at 1"]
     with pytest.raises(InputError, match="with another past"):
-        await memory.fork("other", at=3)
+        await memory.afork("other", at=3)
     with pytest.raises(InputError, match="There is no branch"):
-        await memory.recall([Query("a", "x")], now=1, branch="nowhere")
+        await memory.arecall([Query("a", "x")], now=1, branch="nowhere")
 
 
 async def test_the_oldest_are_consolidated_with_links_and_a_rewind_still_sees_them() -> None:
     asked: list[tuple[str, int]] = []
 
     async def tell(slot: str, texts: Sequence[str]) -> str:
-        asked.append((slot, len(texts)))
+        asked.append((str(slot), len(texts)))
         return f"I remember {len(texts)} things"
 
     store = InMemoryStore()
     memory = EpisodicMemory(store, Embedder(FakeEmbeddings()), limit=10, consolidate=tell)
     for step in range(11):
-        await memory.remember([Memory("a", step, 0, f"thing {step}", "action", 0.1)])
-    assert asked == [("memory/main/a/10", 5)]
+        await memory.aremember([Memory("a", step, 0, f"thing {step}", "action", 0.1)])
+    assert asked == [("memory/s10/a/main", 5)]
     for again in (memory, EpisodicMemory(store, Embedder(FakeEmbeddings()))):
-        (now,) = await again.recall([Query("a", "thing")], k=99, now=10)
+        (now,) = await again.arecall([Query("a", "thing")], k=99, now=10)
         texts = {r.memory.text for r in now}
         assert texts == {"I remember 5 things"} | {f"thing {n}" for n in range(5, 11)}
         summary = next(r.memory for r in now if r.memory.kind == "consolidated")
         assert summary.replaces == tuple(f"{n}-0" for n in range(5))
-        (before,) = await again.recall([Query("a", "thing")], k=99, now=9)
+        (before,) = await again.arecall([Query("a", "thing")], k=99, now=9)
         assert {r.memory.text for r in before} == {f"thing {n}" for n in range(10)}
-        assert len(await again.all("a")) == 12, "nothing is lost"
+        assert len(await again.aall("a")) == 12, "nothing is lost"
 
 
 async def test_other_embeddings_are_refused() -> None:
@@ -220,11 +220,11 @@ async def test_other_embeddings_are_refused() -> None:
         pass
 
     store = InMemoryStore()
-    await EpisodicMemory(store, Embedder(FakeEmbeddings())).remember(
+    await EpisodicMemory(store, Embedder(FakeEmbeddings())).aremember(
         [Memory("a", 0, 0, "x", "action", 0.5)]
     )
     with pytest.raises(InputError, match="made with"):
-        await EpisodicMemory(store, Embedder(Other())).remember(
+        await EpisodicMemory(store, Embedder(Other())).aremember(
             [Memory("a", 1, 0, "y", "action", 0.5)]
         )
 
@@ -233,10 +233,10 @@ async def test_given_vectors_need_no_embedding() -> None:
     embeddings = FakeEmbeddings()
     memory = EpisodicMemory(InMemoryStore(), Embedder(embeddings))
     vectors = np.eye(3, 8, dtype=np.float32)
-    await memory.remember(
+    await memory.aremember(
         [Memory("a", 0, n, f"t{n}", "action", 0.5) for n in range(3)], vectors=vectors
     )
-    (found,) = await memory.recall([Query("a", "")], k=1, now=0, vectors=vectors[1:2])
+    (found,) = await memory.arecall([Query("a", "")], k=1, now=0, vectors=vectors[1:2])
     assert found[0].memory.text == "t1"
     assert not embeddings.texts
 
@@ -247,11 +247,11 @@ async def test_long_lanes_are_read_whole(tmp_path: Path, seed: int) -> None:
     store = ChromaStore(tmp_path)
     memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
     vectors = np.random.default_rng(seed).normal(size=(count, 8)).astype(np.float32)
-    await memory.remember(
+    await memory.aremember(
         [Memory("a", n, 0, f"t{n}", "action", 0.5) for n in range(count)], vectors=vectors
     )
     again = EpisodicMemory(store, Embedder(FakeEmbeddings()))
-    assert [m.step for m in await again.all("a")] == list(range(count))
+    assert [m.step for m in await again.aall("a")] == list(range(count))
     store.close()
 
 
@@ -266,7 +266,7 @@ async def main():
     start = int(sys.argv[2])
     async def agent(name):
         for step in range(max(0, start - 2), start + 10_000):
-            await memory.remember([Memory(name, step, n, f"{name} at {step} no {n}", "action", 0.5) for n in range(2)])
+            await memory.aremember([Memory(name, step, n, f"{name} at {step} no {n}", "action", 0.5) for n in range(2)])
             print(name, step, flush=True)
     await asyncio.gather(*(agent(f"agent{i}") for i in range(4)))
 
@@ -291,7 +291,7 @@ def test_30_sigkills_lose_no_acknowledged_memory_and_double_none(tmp_path: Path)
         store = ChromaStore(tmp_path)
         memory = EpisodicMemory(store, Embedder(FakeEmbeddings()))
         for i in range(4):
-            found = await memory.all(f"agent{i}")
+            found = await memory.aall(f"agent{i}")
             keys = [(m.step, m.number) for m in found]
             assert len(keys) == len(set(keys))
             assert len({m.text for m in found}) == len(found)

@@ -21,7 +21,7 @@ from matrix_graph.report.page import write_report
 from matrix_graph.report.society import _labels
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
-from matrix_graph.runs.filter_runner import filter_rows
+from matrix_graph.runs.filter_runner import afilter_rows
 from matrix_graph.runs.runner import run
 from matrix_graph.testing import FakeServer
 from tests.helpers import sft
@@ -188,7 +188,7 @@ async def test_a_filter_run_is_a_page_too(tmp_path: Path) -> None:
         for n in range(9)
     ]
     write_json_lines(tmp_path / "rows.jsonl", rows)
-    result = await filter_rows(tmp_path / "rows.jsonl", FilterConfig(out=tmp_path / "out"))
+    result = await afilter_rows(tmp_path / "rows.jsonl", FilterConfig(out=tmp_path / "out"))
     page = Seen()
     page.feed(write_report(result.out).read_text("utf-8"))
     rules = Counter(rejection["rule"] for rejection in result.rejections)

@@ -51,7 +51,8 @@ def test_more_of_anything_costs_more() -> None:
         {"modulator": "per_action"},
     ]
     assert all(
-        cost(**options) > least for options in [*more, {"kind": "sft,dpo"}, {"price": "9,9"}]
+        cost(**options) > least
+        for options in [*more, {"kind": "sft,dpo"}, {"price": "gpt-4.1-mini=9,9"}]
     )
     assert cost(communication="none") < least
     assert least < cost(judge="openai:gpt-4.1-mini") < cost(judge="openai:gpt-4.1-mini", rollouts=4)

@@ -17,7 +17,7 @@ from matrix_graph.export.folder import export
 from matrix_graph.filtering.rules import Rules
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
-from matrix_graph.runs.filter_runner import filter_rows, read_rows, refilter
+from matrix_graph.runs.filter_runner import afilter_rows, arefilter, read_rows
 from matrix_graph.runs.runner import arun
 from matrix_graph.testing import FakeServer
 from tests.filtering.test_planted import clean
@@ -83,7 +83,7 @@ async def test_everything_then_other_thresholds_without_a_call(
         out=tmp_path / "out", rules=rules, judge=("openai:a", "openai:b"), student="openai:s", rollouts=3,
         embeddings="openai:e", base_url=server.url,
     )  # fmt: skip
-    first = await filter_rows(file, config)
+    first = await afilter_rows(file, config)
     assert first.kept
     assert all(row["chosen_score"] > row["rejected_score"] for row in first.kept)
     assert all(
@@ -92,7 +92,7 @@ async def test_everything_then_other_thresholds_without_a_call(
     assert export(config.out, "trl", tmp_path / "trl").rows == {"dpo.jsonl": len(first.kept)}
     requests = sum(server.requests.values())
 
-    same = await refilter(config.out)
+    same = await arefilter(config.out)
     assert same.kept == first.kept
     assert [r["id"] for r in same.rejections] == [r["id"] for r in first.rejections]
 
@@ -100,7 +100,7 @@ async def test_everything_then_other_thresholds_without_a_call(
         "judged: {min_quality: 6, safe: false}\nrip: false\npairs: true\nnear_duplicates: "
         "{threshold: 0.3}\n"
     )
-    moved = await refilter(config.out, rules)
+    moved = await arefilter(config.out, rules)
     assert {row["id"] for row in moved.kept} != {row["id"] for row in first.kept}
     assert all(row["judge"]["quality"] >= 6 for row in moved.kept)
     assert sum(server.requests.values()) == requests, "no model was asked"
@@ -133,8 +133,8 @@ async def test_a_stopped_run_goes_on_and_pays_for_nothing_twice(
     )
     assert capped.returncode == 3
     assert "--resume" in capped.stderr
-    assert server.requests["ok"] == 21, "and one to see that it answers"
-    await filter_rows(file, FilterConfig(**given), resume=True)
+    assert server.requests["ok"] == 20, "with one to see that it answers"
+    await afilter_rows(file, FilterConfig(**given), resume=True)
     assert server.requests["ok"] == 61
 
 
@@ -172,13 +172,15 @@ def test_what_cannot_work_is_told_before_anything_is_written(
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("pass_rate: {lo: 0.2}", "it has high, inclusive, low"),
+        ("pass_rate: {lo: 0.2}", "no lo, but thresholds \\(high, inclusive, low\\)"),
         ("passrate: true", "passrate"),
         ("rip: {quantile: many}", "quantile"),
         ("- form", "mapping"),
         ("min_reward: {quantile: 50}", "between 0 and 1"),
         ("near_duplicates: {threshold: 60}", "between"),
-        ("rollouts: 1", "at least 2"),
+        ("rollouts: 1", "takes true, false or thresholds"),
+        ("rollouts: {n: 1}", "at least 2"),
+        ("pass_rate: {low: true}", "takes a value, not true"),
         ("order: [judge]", "no step is called judge"),
         ("preferred: true", "--judge"),
     ],

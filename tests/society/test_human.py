@@ -5,12 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
-from matrix_graph.errors import InputError
 from matrix_graph.memory.records import Records
 from matrix_graph.society.agent import human_agent
 from matrix_graph.society.graph import create_society
@@ -38,7 +36,7 @@ async def test_a_person_plays_an_agent_and_the_others_act_once(tmp_path: Path) -
         assert waiting[0].value["agent"] == "agent1"
         assert waiting[0].value["turn"]["memories"]
         said.append(f"I answer the harbour master on day {day}.")
-    (scenario,) = await Records(store, "run").all("scenarios")
+    (scenario,) = await Records(store, "run").aall("scenarios")
     own = [action["text"] for action in scenario["actions"] if action["agent"] == "agent1"]
     assert own == said
     assert len(own) == 3
@@ -59,7 +57,7 @@ async def test_a_person_directs_the_information(tmp_path: Path) -> None:
                 ["agent1"] if item.startswith("Agent0") else [] for item in asked[-1]["items"]
             ]
             given = Command(resume={waiting[0].id: answer})
-    (scenario,) = await Records(store, "run").all("scenarios")
+    (scenario,) = await Records(store, "run").aall("scenarios")
     assert len(asked) == 3
     assert {m["recipient"] for m in scenario["messages"]} == {"agent1"}
     assert {d["reason"] for d in scenario["deliveries"]} == {"a person's decision"}
@@ -71,5 +69,17 @@ async def test_a_decision_about_strangers_is_refused() -> None:
     graph = create_society(groups(2)).compile(checkpointer=InMemorySaver(), store=InMemoryStore())
     ctx = context(modulator="human")
     waiting = (await graph.ainvoke({"quota": 1}, CONFIG, context=ctx))["__interrupt__"]
-    with pytest.raises(InputError, match="Nobody is called"):
-        await graph.ainvoke(Command(resume={waiting[0].id: [["nobody"], []]}), CONFIG, context=ctx)
+    for wrong, why in (
+        ([["nobody"], []], "Nobody is called nobody"),
+        ([5], "Resume with a list of 2"),
+        ([5, []], "5 is no list of ids"),
+        ([{"recipients": None}, []], "None is no list of ids"),
+        ("agent1", "Resume with a list of 2"),
+        ([[["agent1"]], []], "Nobody is called"),
+    ):
+        answer: Any = Command(resume={waiting[0].id: wrong})
+        waiting = (await graph.ainvoke(answer, CONFIG, context=ctx))["__interrupt__"]
+        assert why in waiting[0].value["problem"]
+    decided = Command(resume={waiting[0].id: [["agent1"], []]})
+    state = await graph.ainvoke(decided, CONFIG, context=ctx)
+    assert state["__interrupt__"][0].value.get("problem") is None, "the thread goes on"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from matrix_graph.schema import Profile
-from matrix_graph.society.personas import write_personas
+from matrix_graph.society.personas import awrite_personas
 from matrix_graph.testing import FakeChat
 from tests.helpers import context
 
@@ -10,17 +10,17 @@ async def test_a_profile_without_a_persona_is_a_failure_and_the_others_go_on() -
     profiles = [Profile(f"p{n}", f"Name{n}", "mends nets") for n in range(4)]
     heard: list[str] = []
     model = FakeChat(replies={"Name: Name2": "no JSON"})
-    personas, failures = await write_personas(
+    personas, failures = await awrite_personas(
         profiles, context(model=model), lambda p: heard.append(p.id)
     )
     assert [p.id for p in personas] == ["p0", "p1", "p3"]
-    assert [(f["stage"], f["who"]) for f in failures] == [("persona", "persona/p2")]
+    assert [(f["stage"], f["who"]) for f in failures] == [("persona", "p2")]
     assert sorted(heard) == ["p0", "p1", "p2", "p3"]
 
 
 async def test_a_call_that_cannot_work_is_told() -> None:
     model = FakeChat(replies={"Name: ": ValueError("context too long")})
-    personas, failures = await write_personas(
+    personas, failures = await awrite_personas(
         [Profile("p", "Ana", "mends nets")], context(model=model)
     )
     assert personas == []

@@ -8,9 +8,10 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.memory.records import Records
+from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Scenario
 from matrix_graph.society.agent import outcome_of
 from matrix_graph.society.graph import create_society
@@ -27,7 +28,7 @@ async def _live(
     result = await graph.ainvoke(
         {"quota": quota}, {"configurable": {"thread_id": "t"}}, context=ctx
     )
-    return dict(result), await Records(store, "run").all("scenarios")  # type: ignore[return-value]
+    return dict(result), await Records(store, "run").aall("scenarios")  # type: ignore[return-value]
 
 
 def _turn(text: str, *, observed: bool = False) -> Any:
@@ -255,8 +256,8 @@ async def test_memories_of_the_past_reach_the_prompt_and_the_future_does_not() -
     await _live(groups(1, steps=9), 2, ctx)
     journal = (await opened(ctx)).journal
     first, last = (
-        journal.entries("society/r0/s0/agent0")[0],
-        journal.entries("society/r1/s2/agent0")[0],
+        journal.entries("society/r0.s0/agent0")[0],
+        journal.entries("society/r1.s2/agent0")[0],
     )
     assert "first post" in first.request
     assert "I did this" not in first.request

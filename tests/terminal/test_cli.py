@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from matrix_graph.runs.runner import RunResult
 from matrix_graph.testing import FakeServer, Faults
 
 CLI = [sys.executable, "-m", "matrix_graph.terminal.cli"]
@@ -55,7 +56,7 @@ BAD: list[tuple[list[str], str]] = [
         ["--model", "openai:x", "--base-url", "http://127.0.0.1:1/v1"],
         "cannot be reached at http://127.0.0.1:1/v1: x answers nobody: ConnectionRefusedError",
     ),
-    (["--base-url", "http://127.0.0.1:1/v1"], "--base-url goes with --model openai:NAME"),
+    (["--base-url", "http://127.0.0.1:1/v1"], "--base-url goes with an openai:NAME"),
     (["--model", "openai:x", "--base-url", "127.0.0.1"], "must start with http"),
     (
         ["--model", "openai:x", "--base-url", "http://me:secret@127.0.0.1/v1"],
@@ -206,7 +207,7 @@ def test_fewer_rows_than_asked_is_exit_3_with_the_reasons(
     done = cli("run", *at(server), "--out", str(tmp_path / "made"), "--json")
     assert done.returncode == 3
     summary = json.loads(done.stdout)
-    assert summary["ended"].startswith("exhausted")
+    assert summary["ended"]["status"] == "exhausted"
     assert summary["counts"]["rejected"] == {"no request": summary["counts"]["generated"]["sft"]}
     assert "no request" in done.stderr
     assert "0 of 2" in done.stderr
@@ -252,7 +253,7 @@ def test_a_signal_stops_cleanly_and_tells_how_to_go_on(
     assert process.returncode == 128 + number
     assert f"matrix-graph run --out {out} --resume" in stderr
     assert "Traceback" not in stderr
-    assert json.loads((out / "run.json").read_text())["ended"] == "interrupted"
+    assert RunResult.of(out).ended.status == "interrupted"
     server.faults = Faults()
     assert cli("run", "--out", str(out), "--resume").returncode == 0
 
@@ -277,7 +278,7 @@ def test_instructions_in_a_profile_stay_text(server: FakeServer, tmp_path: Path)
 def test_estimate_says_what_a_run_would_take_and_makes_no_call(
     server: FakeServer, tmp_path: Path
 ) -> None:
-    done = cli("estimate", *at(server), "--price", "1,2", cwd=tmp_path)
+    done = cli("estimate", *at(server), "--price", "fake=1,2", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "About" in done.stdout
     assert "act" in done.stdout

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from matrix_graph.debugger.branch import fork_run, replay_run
+from matrix_graph.debugger.branch import afork_run, areplay_run
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
@@ -40,7 +40,7 @@ async def lived(config: RunConfig, answer: Any) -> tuple[RunResult, int]:
     """
     result, asked = await arun(config), 0
     while result.asked:
-        assert result.summary["ended"].startswith("paused: ")
+        assert result.ended.status == "asked"
         answers = {name: answer(question) for name, question in result.asked.items()}
         asked += len(answers)
         result = await arun(
@@ -68,13 +68,13 @@ async def test_who_plays_an_agent_is_asked_for_each_of_its_turns(
     assert [a["text"] for a in actions] == said
     assert asked == len(said) > 1
     before = sum(server.requests.values())
-    again = await replay_run(tmp_path / "run", tmp_path / "again")
+    again = await areplay_run(tmp_path / "run", tmp_path / "again")
     assert again.complete
     assert RunRecord(tmp_path / "again").scenarios == record.scenarios
     assert sum(server.requests.values()) == before
     debugger = Debugger(record)
     debugger.go(debugger.moments[-1].id)
-    branch = await fork_run(record, debugger.change("action", "I go home."), tmp_path / "branch")
+    branch = await afork_run(record, debugger.change("action", "I go home."), tmp_path / "branch")
     told = [a["text"] for s in branch.scenarios() for a in s["actions"] if a["agent"] == own]
     assert told[: len(said) - 1] == said[: len(said) - 1], (
         "what the person said stands in the journal"
@@ -102,8 +102,8 @@ async def test_who_directs_the_information_decides_whom_it_reaches(
 
 async def test_a_stranger_cannot_be_played(server: FakeServer, tmp_path: Path) -> None:
     result = await arun(given(server, tmp_path / "run", play=("Nobody",)))
-    assert "no Nobody to --play" in result.summary["ended"]
-    assert "Sugawara Kimie (p050)" in result.summary["ended"]
+    assert "no Nobody to --play" in result.ended.reason
+    assert "Sugawara Kimie (p050)" in result.ended.reason
     result = await arun(
         RunConfig.model_validate({"out": tmp_path / "run", "play": "p050"}), resume=True
     )

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
-from matrix_graph.filtering.noted import tests_of
+from matrix_graph.filtering.columns import tests_of
 from matrix_graph.filtering.sandbox import run_code
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.step import Drop, Step
 from matrix_graph.schema import Row
 
 
 @dataclass(frozen=True)
-class TestsPass:
+class TestsPass(Step):
     """Looks at rows with a `solution` and `tests`; others pass."""
 
     __test__ = False
 
-    name: str = "code"
-    compares: bool = False
+    name: ClassVar[str] = "code"
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [
             drop for row in rows if row.get("solution") and tests_of(row) and (drop := _judge(row))
         ]

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import ClassVar
 
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import asked_in, words_of
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.step import Drop, Step
 from matrix_graph.schema import Row
 
 N = 8
@@ -21,7 +23,7 @@ _FIELDS = ("prompt", "question", "instruction", "problem", "text", "input")
 
 
 @dataclass(frozen=True)
-class Contamination:
+class Contamination(Step):
     """Rows that hold what the user's benchmarks hold.
 
     Attributes:
@@ -30,9 +32,8 @@ class Contamination:
             more than this share of a benchmark prompt's words (0.5 in Tulu 3, arXiv 2411.15124).
     """
 
+    name: ClassVar[str] = "contamination"
     benchmark: tuple[str, ...] = field(repr=False, default=())
-    name: str = "contamination"
-    compares: bool = False
     share: float = 0.0
 
     @classmethod
@@ -40,7 +41,14 @@ class Contamination:
         """From benchmark prompts; empty ones do not count."""
         return cls(tuple(prompt for prompt in prompts if prompt.strip()), share=share)
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
+        """See `Step`."""
+        where, lengths = self._index
+        return [drop for row in rows if (drop := self._judge(row, where, lengths))]
+
+    @cached_property
+    def _index(self) -> tuple[dict[int, list[int]], set[int]]:
+        """The benchmark prompts by the hash of an n-gram, and the lengths of n-grams there are."""
         # By hash: a million strings would take ten times the memory.
         where: dict[int, list[int]] = {}
         lengths: set[int] = set()
@@ -49,7 +57,7 @@ class Contamination:
                 lengths.add(min(N, len(words)))
                 for gram in _grams(words, min(N, len(words))):
                     where.setdefault(hash(gram), []).append(number)
-        return [drop for row in rows if (drop := self._judge(row, where, lengths))]
+        return where, lengths
 
     def _judge(self, row: Row, where: dict[int, list[int]], lengths: set[int]) -> Drop | None:
         shared: dict[int, set[tuple[str, ...]]] = {}

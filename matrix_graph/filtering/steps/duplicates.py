@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from matrix_graph.filtering.rows import opening_of
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.step import Comparing, Comparison, Drop
 from matrix_graph.schema import Row
 
 _BANDS, _ROWS, _SHINGLE = 100, 7, 5
@@ -23,60 +24,99 @@ _MARGIN = 0.17
 
 
 @dataclass(frozen=True)
-class ExactDuplicates:
+class ExactDuplicates(Comparing):
     """Prompts equal after lower-casing and folding white space."""
 
-    name: str = "exact_duplicates"
-    compares: bool = True
+    name: ClassVar[str] = "exact_duplicates"
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        seen = {_folded(row): str(row["id"]) for row in reversed(earlier)}
-        drops = []
-        for row in rows:
-            first = seen.setdefault(_folded(row), row["id"])
-            if first != row["id"]:
-                drops.append(Drop(row["id"], "exact duplicate", first, "no equal prompt"))
-        return drops
+    def comparison(self) -> Comparison:
+        """See `Comparing`."""
+        return _Exact()
 
 
 @dataclass(frozen=True)
-class NearDuplicates:
+class NearDuplicates(Comparing):
     """Prompts whose shingles of five characters overlap by `threshold` (Jaccard) or more.
 
-    At 0.6 a prompt of which every seventh word was changed is still found.
+    At 0.6 a prompt of which every seventh word was changed is still recognised.
     """
 
-    name: str = "near_duplicates"
-    compares: bool = True
+    name: ClassVar[str] = "near_duplicates"
     threshold: float = 0.6
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        from rensa import RMinHash, RMinHashLSH
+    def comparison(self) -> Comparison:
+        """See `Comparing`."""
+        return _Near(self.threshold)
 
-        index = RMinHashLSH(self.threshold, _BANDS * _ROWS, _BANDS)
-        texts: list[str] = []
-        screen = np.empty((len(earlier) + len(rows), _SCREEN), dtype=np.uint32)
+
+class _Exact(Comparison):
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[str, int] = {}
+
+    def compare(self, rows: Sequence[Row]) -> list[Drop]:
+        self.begin(rows)
         drops = []
-        for number, row in enumerate([*earlier, *rows]):
+        for row in rows:
+            text = _folded(row)
+            number = self._seen.get(text)
+            if number is not None and self.counts[number]:
+                drops.append(
+                    Drop(row["id"], "exact duplicate", self.ids[number], "no equal prompt")
+                )
+            else:
+                self._seen[text] = self.add(row)
+        return drops
+
+
+class _Near(Comparison):
+    """Signatures of all rows in one index; texts and screens by number."""
+
+    def __init__(self, threshold: float) -> None:
+        from rensa import RMinHashLSH
+
+        super().__init__()
+        self._threshold = threshold
+        self._index = RMinHashLSH(threshold, _BANDS * _ROWS, _BANDS)
+        self._texts: list[str] = []
+        self._screen = np.empty((64, _SCREEN), dtype=np.uint32)
+
+    def compare(self, rows: Sequence[Row]) -> list[Drop]:
+        from rensa import RMinHash
+
+        self.begin(rows)
+        drops = []
+        for row in rows:
             text = _folded(row)
             shingles = _shingles(text)
             signature = RMinHash(_BANDS * _ROWS, 42)
             signature.update(list(shingles))
-            digest = np.asarray(signature.digest()[:_SCREEN], dtype=np.uint32)
-            most = 0.0
-            if near := index.query(signature):
-                alike = (screen[near] == digest).mean(1) >= self.threshold - _MARGIN
-                most = max(
-                    (_jaccard(shingles, _shingles(texts[near[n]])) for n in np.flatnonzero(alike)),
-                    default=0,
-                )
-            if number >= len(earlier) and most >= self.threshold:
-                drops.append(Drop(row["id"], "near duplicate", round(most, 3), self.threshold))
+            screen = np.asarray(signature.digest()[:_SCREEN], dtype=np.uint32)
+            most = self._most(self._index.query(signature), screen, shingles)
+            if most >= self._threshold:
+                drops.append(Drop(row["id"], "near duplicate", round(most, 3), self._threshold))
                 continue
-            index.insert(len(texts), signature)
-            screen[len(texts)] = digest
-            texts.append(text)
+            number = self.add(row)
+            self._index.insert(number, signature)
+            self._texts.append(text)
+            self._put_screen(number, screen)
         return drops
+
+    def _most(self, near: Sequence[int], screen: Any, shingles: frozenset[str]) -> float:
+        """The greatest similarity to one of the proposed rows that count."""
+        near = [number for number in near if self.counts[number]]
+        if not near:
+            return 0.0
+        alike = (self._screen[near] == screen).mean(1) >= self._threshold - _MARGIN
+        candidates = (self._texts[near[n]] for n in np.flatnonzero(alike))
+        return max((_jaccard(shingles, _shingles(text)) for text in candidates), default=0.0)
+
+    def _put_screen(self, number: int, screen: Any) -> None:
+        if number == len(self._screen):
+            grown = np.empty((2 * number, _SCREEN), dtype=np.uint32)
+            grown[:number] = self._screen
+            self._screen = grown
+        self._screen[number] = screen
 
 
 def overlap(one: str, other: str) -> float:
@@ -95,9 +135,7 @@ def _jaccard(one: frozenset[str], other: frozenset[str]) -> float:
 
 def _folded(row: Row) -> str:
     """All that a model would be given to answer: two conversations may begin alike."""
-    return _fold(
-        " ".join(turn["content"] for turn in opening_of(row) if turn["role"] != "assistant")
-    )
+    return _fold(" ".join(t["content"] for t in opening_of(row) if t["role"] != "assistant"))
 
 
 def _fold(text: str) -> str:

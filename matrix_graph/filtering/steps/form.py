@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from matrix_graph.filtering.rows import (
     answers_of,
@@ -14,7 +15,7 @@ from matrix_graph.filtering.rows import (
     words_in,
     wrong_shape,
 )
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.step import Drop, Step
 from matrix_graph.schema import Row
 
 _ASKING = re.compile(
@@ -79,21 +80,20 @@ _ITEM = re.compile(r"[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]")
 
 
 @dataclass(frozen=True)
-class Form:
+class Form(Step):
     """Bounds on length in words, and the marks of an unusable text.
 
     Whether there is a request is told of English alone: of rows whose `language` is English, or
     else `expected`.
     """
 
-    name: str = "form"
-    compares: bool = False
+    name: ClassVar[str] = "form"
     min_prompt_words: int = 4
     max_prompt_words: int = 1500
     min_answer_words: int = 3
     expected: str | None = None
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [drop for row in rows if (drop := self._judge(row))]
 
     def _judge(self, row: Row) -> Drop | None:

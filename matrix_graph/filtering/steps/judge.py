@@ -12,17 +12,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
-from matrix_graph.filtering.noted import judge_of
+from matrix_graph.filtering.columns import judge_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import answer_of, is_safety, opening_of
-from matrix_graph.filtering.step import Drop, Finding, Note
-from matrix_graph.llm.settled import settled
+from matrix_graph.filtering.step import Drop, Finding, Note, Step
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import gather_to_end
+from matrix_graph.resources import opened
 from matrix_graph.schema import Row
 
 Category = Literal[
@@ -50,7 +52,7 @@ class Judgement(BaseModel):
 
 
 @dataclass(frozen=True)
-class Judge:
+class Judge(Step):
     """Notes in `judge` the mean quality and difficulty (1 to 10), the commonest category, whether
     all judges hold the answer safe, their agreement (1: all gave one quality; 0: the extremes, or
     only one of several could be read), and what each said.
@@ -60,48 +62,45 @@ class Judge:
     """
 
     judges: tuple[Context, ...]
-    name: str = "judge"
-    compares: bool = False
-    measures: tuple[str, ...] = ("judge",)
+    name: ClassVar[str] = "judge"
+    measures: ClassVar[tuple[str, ...]] = ("judge",)
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
-        return await settled(counted("judge", map(self._judge, rows), len(rows)))
+    async def find(self, rows: Sequence[Row]) -> list[Finding]:
+        return await gather_to_end(counted("judge", map(self._judge, rows), len(rows)))
 
     async def _judge(self, row: Row) -> Finding:
-        said: list[dict[str, Any]] = []
+        verdicts: list[dict[str, Any]] = []
         reason = ""
         for number, context in enumerate(self.judges, 1):
             res = await opened(context)
             messages = res.prompts.render("judge", request=spoken(row), answer=answer_of(row))
+            slot = Slot(stage="filter", who=row["id"], what="judge", part=str(number))
             try:
-                answer = await res.model.parsed(
-                    f"filter/judge-{number}/{row['id']}", messages, Judgement, max_tokens=200
-                )
+                answer = await res.model.parsed(slot, messages, Judgement, max_tokens=200)
             except CallFailed as error:
                 reason = error.reason
                 continue
-            said.append({"model": res.model.name, **answer.value.model_dump()})
-        if not said:
+            verdicts.append({"model": res.model.name, **answer.value.model_dump()})
+        if not verdicts:
             return Drop(row["id"], "not judged", reason, "an answer that can be read")
-        return Note(row["id"], {"judge": _together(said, len(self.judges))})
+        return Note(row["id"], {"judge": _together(verdicts, len(self.judges))})
 
 
 @dataclass(frozen=True)
-class Judged:
+class Judged(Step):
     """Rows that the judges hold poor, too easy or too hard, unsafe, or about which they disagree.
 
     Safety rows are exempt from what is said of difficulty.
     """
 
-    name: str = "judged"
-    compares: bool = False
+    name: ClassVar[str] = "judged"
     min_quality: float = 5.0
     min_difficulty: float = 0.0
     max_difficulty: float = 10.0
     min_agreement: float = 0.0
     safe: bool = True
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [
             drop for row in rows if (judge := judge_of(row)) and (drop := self._judge(row, judge))
         ]

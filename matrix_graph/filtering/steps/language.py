@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from matrix_graph.filtering.rows import prompt_of, words_in
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.step import Drop, Step
 from matrix_graph.filtering.steps.form import without_code
 from matrix_graph.schema import Row
 
@@ -27,20 +28,19 @@ _SAME = ({"hr", "sr", "bs", "sh"}, {"no", "nn", "nb"}, {"id", "ms"}, {"zh", "yue
 
 
 @dataclass(frozen=True)
-class Language:
+class Language(Step):
     """Prompts that are surely in another language than the row's `language`, or `expected` where it
     has none.
 
     Languages go by English name or ISO 639-1 code; of one that is not known nothing is dropped.
     """
 
-    name: str = "language"
-    compares: bool = False
+    name: ClassVar[str] = "language"
     expected: str | None = None
     min_words: int = 8
     confidence: float = 0.7
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [drop for row in rows if (drop := self._judge(row))]
 
     def _judge(self, row: Row) -> Drop | None:

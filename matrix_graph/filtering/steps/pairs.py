@@ -6,19 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
-from matrix_graph.filtering.noted import margin_of, preference_of, responses_of, rewards_of
+from matrix_graph.filtering.columns import margin_of, preference_of, responses_of, rewards_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import answer_of, answers_of, is_safety, opening_of
-from matrix_graph.filtering.step import Drop, Finding, Note
+from matrix_graph.filtering.step import Drop, Finding, Note, Step
 from matrix_graph.filtering.steps.duplicates import overlap
 from matrix_graph.filtering.steps.rewards import prefer
-from matrix_graph.llm.settled import settled
+from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.schema import Row
 
 NEAR = 0.9
@@ -26,7 +26,7 @@ NEAR = 0.9
 
 
 @dataclass(frozen=True)
-class Pairs:
+class Pairs(Step):
     """Rows with `responses` become pairs; others, and safety rows, stay as they are.
 
     Attributes:
@@ -38,13 +38,12 @@ class Pairs:
         min_margin: Pairs whose rewards lie closer go (`best-worst`).
     """
 
-    name: str = "pairs"
-    compares: bool = False
+    name: ClassVar[str] = "pairs"
     mode: Literal["best-worst", "teacher-student"] = "best-worst"
     length_coefficient: float = 0.0
     min_margin: float = 0.0
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
+    def find(self, rows: Sequence[Row]) -> list[Finding]:
         return [self._made(row) for row in rows if responses_of(row) and not is_safety(row)]
 
     def _made(self, row: Row) -> Finding:
@@ -80,17 +79,16 @@ class Pairs:
 
 
 @dataclass(frozen=True)
-class PairShape:
+class PairShape(Step):
     """Pairs whose answers are all but one text, or whose chosen answer is so many times longer than
     the rejected.
     """
 
-    name: str = "pair_shape"
-    compares: bool = False
+    name: ClassVar[str] = "pair_shape"
     near_identical: float = NEAR
     max_length_ratio: float | None = None
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [
             drop for row in rows if (texts := _texts(row)) and (drop := self._judge(row, *texts))
         ]
@@ -106,25 +104,24 @@ class PairShape:
 
 
 @dataclass(frozen=True)
-class Compare:
+class Compare(Step):
     """Notes in `preference` what the chosen answer wins against the rejected, shown first and shown
     second.
     """
 
     context: Context
-    name: str = "compare"
-    compares: bool = False
-    measures: tuple[str, ...] = ("preference",)
+    name: ClassVar[str] = "compare"
+    measures: ClassVar[tuple[str, ...]] = ("preference",)
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
+    async def find(self, rows: Sequence[Row]) -> list[Finding]:
         pairs = [row for row in rows if _texts(row) and not is_safety(row)]
-        return await settled(counted("compare", map(self._ask, pairs), len(pairs)))
+        return await gather_to_end(counted("compare", map(self._ask, pairs), len(pairs)))
 
     async def _ask(self, row: Row) -> Finding:
         answers = answers_of(row)
         try:
             first, second = await prefer(
-                self.context, row, answers["chosen"], answers["rejected"], f"{row['id']}/pair"
+                self.context, row, answers["chosen"], answers["rejected"], "pair"
             )
         except CallFailed as error:
             return Drop(row["id"], "not compared", error.reason, "an answer that can be read")
@@ -132,16 +129,15 @@ class Compare:
 
 
 @dataclass(frozen=True)
-class Preferred:
+class Preferred(Step):
     """Pairs in which the judge, asked in both orders, holds the rejected answer better, or changes
     its mind.
     """
 
-    name: str = "preferred"
-    compares: bool = False
+    name: ClassVar[str] = "preferred"
     consistent: bool = True
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         drops = []
         for row in rows:
             if not (said := preference_of(row)) or is_safety(row):

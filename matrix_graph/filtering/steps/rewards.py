@@ -12,21 +12,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.filtering.answers import same_answer
-from matrix_graph.filtering.noted import responses_of, tests_of, truth_of
+from matrix_graph.filtering.columns import responses_of, tests_of, truth_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import opening_of, without_thinking
 from matrix_graph.filtering.sandbox import run_code
-from matrix_graph.filtering.step import Drop, Finding, Note
+from matrix_graph.filtering.step import Drop, Finding, Note, Step
 from matrix_graph.filtering.steps.judge import spoken
 from matrix_graph.llm.rating import Preference, Rating
-from matrix_graph.llm.settled import settled
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import gather_to_end
+from matrix_graph.resources import opened
 from matrix_graph.schema import Row
 
 _BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.S | re.M)
@@ -44,19 +46,18 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Rewards:
+class Rewards(Step):
     """Notes in `rewards` what the first scorer that can says of `responses`, and in `group` their
     statistics.
     """
 
     scorers: tuple[Scorer, ...]
-    name: str = "rewards"
-    compares: bool = False
-    measures: tuple[str, ...] = ("rewards", "group")
+    name: ClassVar[str] = "rewards"
+    measures: ClassVar[tuple[str, ...]] = ("rewards", "group")
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
+    async def find(self, rows: Sequence[Row]) -> list[Finding]:
         scored = [row for row in rows if responses_of(row)]
-        found = await settled(counted("rewards", map(self._score, scored), len(scored)))
+        found = await gather_to_end(counted("rewards", map(self._score, scored), len(scored)))
         return [finding for finding in found if finding]
 
     async def _score(self, row: Row) -> Finding | None:
@@ -94,8 +95,10 @@ def group_of(rewards: Sequence[float]) -> dict[str, float | int | None]:
     }
 
 
-def verified(row: Row, response: str) -> bool:
-    """Whether the response passes the row's tests, or comes to its answer."""
+def verified(row: Row, response: str) -> bool | None:
+    """Whether the response passes the row's tests, or gives its answer; None where the two answers
+    cannot be compared.
+    """
     if tests := tests_of(row):
         blocks = _BLOCK.findall(response) or [without_thinking(response)]
         return not run_code(f"{blocks[0]}\n\n{tests}")
@@ -104,14 +107,25 @@ def verified(row: Row, response: str) -> bool:
 
 @dataclass(frozen=True)
 class Verifier:
-    """1 where a response passes the row's `tests` in the sandbox, or comes to its `answer`; else 0."""
+    """1 where a response passes the row's `tests` in the sandbox, or gives its `answer`; else 0.
+
+    A row of which one response cannot be compared is none that it can score: what cannot be
+    compared is not wrong.
+    """
 
     async def __call__(self, row: Row, responses: Sequence[str]) -> list[float] | None:
         if not tests_of(row) and not truth_of(row):
             return None
-        return await asyncio.to_thread(
-            lambda: [float(verified(row, response)) for response in responses]
-        )
+        return await asyncio.to_thread(self._scores, row, responses)
+
+    def _scores(self, row: Row, responses: Sequence[str]) -> list[float] | None:
+        scores = []
+        for response in responses:
+            verdict = verified(row, response)
+            if verdict is None:
+                return None
+            scores.append(float(verdict))
+        return scores
 
 
 @dataclass(frozen=True)
@@ -125,10 +139,10 @@ class JudgeReward:
 
         async def one(number: int, response: str) -> float:
             messages = res.prompts.render("rate", request=spoken(row), answer=response)
-            slot = f"filter/rate/{row['id']}/{number}"
+            slot = Slot(stage="filter", who=row["id"], what="rate", part=str(number))
             return (await res.model.parsed(slot, messages, Rating, max_tokens=120)).value.score
 
-        return await settled([one(n, response) for n, response in enumerate(responses)])
+        return await gather_to_end([one(n, response) for n, response in enumerate(responses)])
 
 
 @dataclass(frozen=True)
@@ -142,11 +156,8 @@ class PairwiseReward:
 
     async def __call__(self, row: Row, responses: Sequence[str]) -> list[float]:
         pairs = list(combinations(range(len(responses)), 2))
-        won = await settled(
-            [
-                prefer(self.context, row, responses[a], responses[b], f"{row['id']}/{a}-{b}")
-                for a, b in pairs
-            ]
+        won = await gather_to_end(
+            [prefer(self.context, row, responses[a], responses[b], f"{a}-{b}") for a, b in pairs]
         )
         rewards = [0.0] * len(responses)
         for (a, b), shares in zip(pairs, won, strict=True):
@@ -157,7 +168,7 @@ class PairwiseReward:
 
 
 async def prefer(
-    context: Context, row: Row, one: str, other: str, place: str
+    context: Context, row: Row, one: str, other: str, part: str
 ) -> tuple[float, float]:
     """What `one` wins against `other` (1, 0, or 0.5 for a tie), shown first and then shown second.
 
@@ -168,10 +179,10 @@ async def prefer(
 
     async def ask(first: str, second: str, order: str) -> str:
         messages = res.prompts.render("prefer", request=spoken(row), first=first, second=second)
-        slot = f"filter/prefer/{place}/{order}"
+        slot = Slot(stage="filter", who=row["id"], what="prefer", part=f"{part}-{order}")
         return (await res.model.parsed(slot, messages, Preference, max_tokens=120)).value.better
 
-    ahead, behind = await settled([ask(one, other, "first"), ask(other, one, "second")])
+    ahead, behind = await gather_to_end([ask(one, other, "first"), ask(other, one, "second")])
     wins = {"first": 1.0, "second": 0.0, "tie": 0.5}
     return wins[ahead], 1 - wins[behind]
 
@@ -200,7 +211,7 @@ class HttpReward:
             body: dict[str, Any] = {"text_1": asked, "text_2": list(responses)}
         else:
             body = {"input": [f"{asked}\n\n{response}" for response in responses]}
-        slot = f"filter/reward/{row['id']}"
+        slot = Slot(stage="filter", who=row["id"], what="reward")
         sent = body | ({"model": self.model} if self.model else {})
         return await res.remote.post(slot, self.url, sent, self._scores)
 

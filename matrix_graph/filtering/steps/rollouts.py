@@ -4,17 +4,21 @@ before training.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
-from matrix_graph.filtering.noted import truth_of
+from matrix_graph.filtering.columns import truth_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import is_safety, opening_of
-from matrix_graph.filtering.step import Drop, Finding, Note
+from matrix_graph.filtering.step import Drop, Finding, Note, Step
 from matrix_graph.filtering.steps.rewards import verified
-from matrix_graph.llm.settled import settled
+from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import gather_to_end
+from matrix_graph.resources import opened
 from matrix_graph.schema import Row
 
 _LEAST = 2
@@ -22,73 +26,93 @@ _AT_ONCE = "Answer at once with the result alone, without any working."
 
 
 @dataclass(frozen=True)
-class Rollouts:
+class Rollouts(Step):
     """Notes in `responses` what the context's student answers in `n` tries; safety rows are left
     alone.
 
     Sample with a temperature (0.8 in SimPO) or the tries will be alike. A response that was cut off
     stays as it is, since training would see it so; one that could not be had is left out, and a row
     with fewer than two goes.
+
+    Attributes:
+        n: Tries per row, at least 1; below 2 there is no spread to judge by.
+        max_tokens: Length limit of a response.
+        context: Its student answers.
     """
 
-    context: Context
+    name: ClassVar[str] = "rollouts"
+    measures: ClassVar[tuple[str, ...]] = ("responses",)
     n: int = 8
     max_tokens: int = 1024
-    name: str = "rollouts"
-    compares: bool = False
-    measures: tuple[str, ...] = ("responses",)
+    context: Context | None = None
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Finding]:
+    async def find(self, rows: Sequence[Row]) -> list[Finding]:
+        """See `Step`."""
         asked = [row for row in rows if not is_safety(row)]
-        return await settled(counted("rollouts", map(self._try, asked), len(asked)))
+        return await gather_to_end(counted("rollouts", map(self._try, asked), len(asked)))
 
     async def _try(self, row: Row) -> Finding:
-        found = await settled(
-            [_answer(self.context, row, "rollout", n, "", self.max_tokens) for n in range(self.n)]
+        answers = await gather_to_end(
+            [_answer(self.context, row, "rollout", n, self.max_tokens) for n in range(self.n)]
         )
-        responses = [text for text, _ in found if text]
+        responses = [answer.text for answer in answers if answer.text]
         if len(responses) < min(_LEAST, self.n):
-            reason = next(reason for _, reason in found if reason)
+            reason = next(answer.problem for answer in answers if not answer.text)
             return Drop(row["id"], "no rollouts", f"{len(responses)}: {reason}", _LEAST)
         return Note(row["id"], {"responses": responses})
 
 
 @dataclass(frozen=True)
-class Guesses:
+class Guesses(Step):
     """Notes in `guessed` how many of `n` answers without reasoning are right, for rows that can be
     checked.
+
+    Attributes:
+        context: Its student answers.
     """
 
-    context: Context
+    name: ClassVar[str] = "guesses"
+    measures: ClassVar[tuple[str, ...]] = ("guessed",)
     n: int = 8
-    name: str = "guesses"
-    compares: bool = False
-    measures: tuple[str, ...] = ("guessed",)
+    context: Context | None = None
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Note]:
+    async def find(self, rows: Sequence[Row]) -> list[Note]:
+        """See `Step`."""
         asked = [row for row in rows if truth_of(row) and not is_safety(row)]
-        return await settled(counted("guesses", map(self._try, asked), len(asked)))
+        return await gather_to_end(counted("guesses", map(self._try, asked), len(asked)))
 
     async def _try(self, row: Row) -> Note:
-        found = await settled(
-            [_answer(self.context, row, "guess", n, _AT_ONCE, 64) for n in range(self.n)]
+        answers = await gather_to_end(
+            [_answer(self.context, row, "guess", n, 64, _AT_ONCE) for n in range(self.n)]
         )
-        solved = sum(bool(text) and verified(row, text) for text, _ in found)
+        responses = [answer.text for answer in answers if answer.text]
+        solved = await asyncio.to_thread(_solved, row, responses)
         return Note(row["id"], {"guessed": {"solved": solved, "tries": self.n}})
 
 
+class _Answer(NamedTuple):
+    """An answer of the student, or why there is none."""
+
+    text: str
+    problem: str = ""
+
+
+def _solved(row: Row, responses: Sequence[str]) -> int:
+    return sum(verified(row, response) is True for response in responses)
+
+
 async def _answer(
-    context: Context, row: Row, what: str, n: int, note: str, max_tokens: int
-) -> tuple[str, str]:
-    """An answer of the student, or the reason why there is none."""
-    res = await opened(context)
+    context: Context | None, row: Row, what: str, n: int, max_tokens: int, note: str = ""
+) -> _Answer:
+    resources = await opened(context)
     turns = opening_of(row)
     if note and turns:
         turns[-1] = {**turns[-1], "content": f"{turns[-1]['content']}\n\n{note}"}
+    slot = Slot(stage="filter", who=row["id"], what=what, part=str(n))
     try:
-        slot = f"filter/{what}/{n}/{row['id']}"
-        return (
-            await res.student.text(slot, turns, max_tokens=max_tokens, seed=n, whole=False)
-        ).value, ""
+        answer = await resources.student.text(
+            slot, turns, max_tokens=max_tokens, seed=n, whole=False
+        )
     except CallFailed as error:
-        return "", error.reason
+        return _Answer("", error.reason)
+    return _Answer(answer.value)

@@ -6,38 +6,40 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from matrix_graph.context import Context, opened
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError
-from matrix_graph.filtering.noted import judge_of
+from matrix_graph.filtering.columns import judge_of
 from matrix_graph.filtering.rows import is_safety, prompt_of
-from matrix_graph.filtering.step import Drop
+from matrix_graph.filtering.step import Drop, Step
+from matrix_graph.resources import opened
 from matrix_graph.schema import Row
 
 
 @dataclass(frozen=True)
-class Select:
+class Select(Step):
     """Goes down the rows by difficulty × quality as judged, and takes each whose cosine to all
     taken is at most `max_cosine`, until there are `budget`. Safety rows, easy as they are, go
     first.
 
     Attributes:
+        budget: Rows to keep; 10,000 by default, as many as the paper's SFT set (arXiv 2410.14251).
         context: Its embeddings compare.
 
     Raises:
         InputError: a row was not judged.
     """
 
-    context: Context
-    budget: int
+    name: ClassVar[str] = "select"
+    embeds: ClassVar[bool] = True
+    budget: int = 10_000
     max_cosine: float = 0.9
-    name: str = "select"
-    compares: bool = False
-    embeds: bool = True
+    context: Context | None = None
 
-    async def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    async def find(self, rows: Sequence[Row]) -> list[Drop]:
         judged = [judge_of(row) for row in rows]
         if any(judge is None for judge in judged):
             raise InputError(

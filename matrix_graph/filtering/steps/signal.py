@@ -1,6 +1,6 @@
 """What training would learn from a row: rules over the rewards of the student's answers.
 
-Each reads `rewards` (r₁ … r_N) and `group` as `Rewards` noted them; rows without, and safety rows,
+Each reads `rewards` (r₁ … r_N) as `Rewards` noted them; rows without, and safety rows,
 pass. A threshold given as a quantile is taken over the rows that the rule judges.
 """
 
@@ -8,31 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.answers import majority, same_answer
-from matrix_graph.filtering.noted import guessed_of, responses_of, rewards_of, truth_of
+from matrix_graph.filtering.columns import (
+    guessed_of,
+    pass_rate_of,
+    responses_of,
+    rewards_of,
+    truth_of,
+)
 from matrix_graph.filtering.rows import is_safety
-from matrix_graph.filtering.step import Drop
-from matrix_graph.filtering.steps.rewards import group_of
+from matrix_graph.filtering.step import Drop, Step
 from matrix_graph.schema import Row
 
 Gap = Literal["small", "large", "any"]
 
 
 @dataclass(frozen=True)
-class ZeroAdvantage:
+class ZeroAdvantage(Step):
     """Rows whose rewards are all one: their group-normalised advantage is zero (DAPO, arXiv
     2503.14476).
     """
 
-    name: str = "zero_advantage"
-    compares: bool = False
+    name: ClassVar[str] = "zero_advantage"
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [
             Drop(row["id"], "zero advantage", float(rewards_of(row)[0]), "rewards that differ")
             for row in _judged(rows)
@@ -41,74 +45,61 @@ class ZeroAdvantage:
 
 
 @dataclass(frozen=True)
-class PassRate:
+class PassRate(Step):
     """Rows whose pass rate lies outside [low, high] (PRIME, arXiv 2502.01456), where rewards are 0
     or 1.
 
     `inclusive=False` takes the open interval, as open-r1 does with (0.1, 0.9).
     """
 
-    name: str = "pass_rate"
-    compares: bool = False
+    name: ClassVar[str] = "pass_rate"
     low: float = 0.2
     high: float = 0.8
     inclusive: bool = True
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
+        left, right = "[]" if self.inclusive else "()"
+        bounds = f"{left}{self.low:g}, {self.high:g}{right}"
         drops = []
-        for row in _verified(rows):
-            p = _rate(row)
+        for row in _judged(rows):
+            p = pass_rate_of(row)
+            if p is None:
+                continue
             inside = self.low <= p <= self.high if self.inclusive else self.low < p < self.high
             if not inside:
-                brackets = "[]" if self.inclusive else "()"
-                drops.append(
-                    Drop(
-                        row["id"],
-                        "pass rate",
-                        p,
-                        f"{brackets[0]}{self.low:g}, {self.high:g}{brackets[1]}",
-                    )
-                )
+                drops.append(Drop(row["id"], "pass rate", p, bounds))
         return drops
 
 
 @dataclass(frozen=True)
-class Learnability:
+class Learnability(Step):
     """All but the `share` of verified rows with the greatest p(1 - p); those at the margin all
     stay.
     """
 
-    name: str = "learnability"
-    compares: bool = False
+    name: ClassVar[str] = "learnability"
     share: float = 0.5
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return _below("learnability", _verified(rows), _learnable, 1 - self.share)
 
 
 @dataclass(frozen=True)
-class MinReward:
+class MinReward(Step):
     """Rows whose least reward is low (CoT-Self-Instruct, arXiv 2507.23751): below `at_least`, or
     the `quantile`.
     """
 
-    name: str = "min_reward"
-    compares: bool = False
+    name: ClassVar[str] = "min_reward"
     quantile: float = 0.5
     at_least: float | None = None
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        return _below(
-            "min reward",
-            _judged(rows),
-            lambda row: min(rewards_of(row)),
-            self.quantile,
-            self.at_least,
-        )
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
+        return _below("min reward", _judged(rows), _least, self.quantile, self.at_least)
 
 
 @dataclass(frozen=True)
-class Rip:
+class Rip(Step):
     """Rejecting instruction preferences (arXiv 2501.18578): keep m1 >= t1, m2 >= t2 and m3 <= t3.
 
     m1 is the least reward, m2 the length in characters of the worst answer, m3 the gap between best
@@ -117,62 +108,49 @@ class Rip:
     `any`.
     """
 
-    name: str = "rip"
-    compares: bool = False
+    name: ClassVar[str] = "rip"
     quantile: float = 0.5
     min_reward: float | None = None
     min_length: float | None = None
     reward_gap: float | None = None
     gap: Gap = "small"
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
-        own = _judged(rows)
-        dropped: dict[str, Drop] = {}
-        rules = [
-            _below(
-                "rip: min reward",
-                own,
-                lambda row: min(rewards_of(row)),
-                self.quantile,
-                self.min_reward,
-            ),
-            _below("rip: length of worst", own, _worst_length, self.quantile, self.min_length),
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
+        """See `Step`."""
+        judged = _judged(rows)
+        drops = [
+            *_below("rip: min reward", judged, _least, self.quantile, self.min_reward),
+            *_below("rip: length of worst", judged, _worst_length, self.quantile, self.min_length),
+            *self._gaps(judged),
         ]
+        first: dict[str, Drop] = {}
+        for drop in drops:
+            first.setdefault(drop.id, drop)
+        return list(first.values())
+
+    def _gaps(self, rows: Sequence[Row]) -> list[Drop]:
+        if self.gap == "large":
+            return _below("rip: reward gap", rows, _spread, self.quantile, self.reward_gap)
         if self.gap == "small":
-            rules.append(
-                _below(
-                    "rip: reward gap",
-                    own,
-                    lambda row: -_spread(row),
-                    1 - self.quantile,
-                    _negative(self.reward_gap),
-                )
-            )
-            rules[-1] = [
-                d._replace(value=-float(d.value), threshold=-float(d.threshold)) for d in rules[-1]
-            ]
-        elif self.gap == "large":
-            rules.append(_below("rip: reward gap", own, _spread, self.quantile, self.reward_gap))
-        for drops in rules:
-            for drop in drops:
-                dropped.setdefault(drop.id, drop)
-        return list(dropped.values())
+            return _above("rip: reward gap", rows, _spread, self.quantile, self.reward_gap)
+        return []
 
 
 @dataclass(frozen=True)
-class Consistent:
-    """Rows whose own answer is not what most of the student's answers come to (CoT-Self-Instruct)."""
+class Consistent(Step):
+    """Rows whose own answer is not what most of the student's answers are (CoT-Self-Instruct,
+    arXiv 2507.23751); what cannot be compared stays.
+    """
 
-    name: str = "consistent"
-    compares: bool = False
+    name: ClassVar[str] = "consistent"
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         drops = []
         for row in rows:
             if is_safety(row) or not truth_of(row) or not responses_of(row):
                 continue
             most = majority(responses_of(row))
-            if not same_answer(most, truth_of(row)):
+            if same_answer(most, truth_of(row)) is False:
                 drops.append(
                     Drop(row["id"], "majority answer differs", most[:80], truth_of(row)[:80])
                 )
@@ -180,15 +158,14 @@ class Consistent:
 
 
 @dataclass(frozen=True)
-class NotGuessable:
+class NotGuessable(Step):
     """Rows that the student solved without reasoning at least once in its tries (Kimi k1.5, arXiv
     2501.12599).
     """
 
-    name: str = "not_guessable"
-    compares: bool = False
+    name: ClassVar[str] = "not_guessable"
 
-    def __call__(self, rows: Sequence[Row], earlier: Sequence[Row]) -> list[Drop]:
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [
             Drop(row["id"], "guessable", solved, 0)
             for row in rows
@@ -201,11 +178,7 @@ def _judged(rows: Sequence[Row]) -> list[Row]:
 
 
 def _verified(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in _judged(rows) if group_of(rewards_of(row))["p"] is not None]
-
-
-def _rate(row: Row) -> float:
-    return float(group_of(rewards_of(row))["p"] or 0.0)
+    return [row for row in _judged(rows) if pass_rate_of(row) is not None]
 
 
 def _below(
@@ -215,23 +188,49 @@ def _below(
     quantile: float,
     threshold: float | None = None,
 ) -> list[Drop]:
-    """Drops of the rows whose value is below the threshold, or else below the quantile of the
-    values.
-    """
+    """Drops of the rows whose value is below the threshold, or else below the quantile of all."""
+    values, least = _measured(rule, rows, value, quantile, threshold)
+    pairs = zip(rows, values, strict=True)
+    return [Drop(row["id"], rule, v, least) for row, v in pairs if v < least]
+
+
+def _above(
+    rule: str,
+    rows: Sequence[Row],
+    value: Callable[[Row], float],
+    quantile: float,
+    threshold: float | None = None,
+) -> list[Drop]:
+    """The same of those above it."""
+    values, most = _measured(rule, rows, value, quantile, threshold)
+    pairs = zip(rows, values, strict=True)
+    return [Drop(row["id"], rule, v, most) for row, v in pairs if v > most]
+
+
+def _measured(
+    rule: str,
+    rows: Sequence[Row],
+    value: Callable[[Row], float],
+    quantile: float,
+    threshold: float | None,
+) -> tuple[list[float], float]:
+    """The rows' values, and the threshold that holds."""
     if not 0 <= quantile <= 1:
         raise InputError(f"{rule}: a quantile lies between 0 and 1, and {quantile:g} does not.")
-    if not rows:
-        return []
     values = [float(value(row)) for row in rows]
-    least = float(np.quantile(values, quantile)) if threshold is None else threshold
-    return [
-        Drop(row["id"], rule, v, least) for row, v in zip(rows, values, strict=True) if v < least
-    ]
+    if threshold is None:
+        threshold = float(np.quantile(values, quantile)) if values else 0.0
+    return values, threshold
+
+
+def _least(row: Row) -> float:
+    return min(rewards_of(row))
 
 
 def _learnable(row: Row) -> float:
+    p = pass_rate_of(row) or 0.0
     # Rounded, or p and 1 - p would differ in the last bit.
-    return round(_rate(row) * (1 - _rate(row)), 9)
+    return round(p * (1 - p), 9)
 
 
 def _spread(row: Row) -> float:
@@ -242,7 +241,3 @@ def _worst_length(row: Row) -> float:
     worst = rewards_of(row).index(min(rewards_of(row)))
     responses = responses_of(row)
     return float(len(responses[worst])) if worst < len(responses) else 0.0
-
-
-def _negative(value: float | None) -> float | None:
-    return None if value is None else -value

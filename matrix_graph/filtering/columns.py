@@ -23,6 +23,14 @@ def rewards_of(row: Row) -> list[float]:
     return value if isinstance(value, list) and value and all(map(is_number, value)) else []
 
 
+def pass_rate_of(row: Row) -> float | None:
+    """The share of rewards that are 1, where all are 0 or 1."""
+    rewards = rewards_of(row)
+    if not rewards or any(reward not in (0, 1) for reward in rewards):
+        return None
+    return round(sum(rewards) / len(rewards), 6)
+
+
 def judge_of(row: Row) -> dict[str, Any] | None:
     """What the judges said."""
     value = row.get("judge")

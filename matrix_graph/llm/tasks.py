@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def settled(calls: Iterable[Awaitable[T]]) -> list[T]:
+async def gather_to_end(calls: Iterable[Awaitable[T]]) -> list[T]:
     """All results in order; the first exception is raised after every call has ended.
 
     What is in flight when one of them stops the run so still lands in the journal.
@@ -22,7 +22,7 @@ async def settled(calls: Iterable[Awaitable[T]]) -> list[T]:
     return [result for result in results if not isinstance(result, BaseException)]
 
 
-def finished(work: Coroutine[Any, Any, T]) -> T:
+def run_sync(work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns, for code that is not asynchronous, also where an event loop is running,
     as in notebooks.
     """

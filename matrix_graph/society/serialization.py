@@ -9,13 +9,13 @@ from typing import Any
 from matrix_graph.schema import Group, Persona, Profile
 
 
-def to_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
+def groups_to_json(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Groups as JSON-ready data."""
     return [{"id": g.id, "members": [asdict(m) for m in g.members]} for g in groups]
 
 
-def from_json(data: Sequence[dict[str, Any]]) -> tuple[Group, ...]:
-    """Groups from what `to_json` made."""
+def groups_from_json(data: Sequence[dict[str, Any]]) -> tuple[Group, ...]:
+    """Groups from what `groups_to_json` made."""
     return tuple(Group(g["id"], tuple(map(_persona, g["members"]))) for g in data)
 
 

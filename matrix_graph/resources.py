@@ -1,0 +1,339 @@
+"""What is opened from a context: models, journal, memory; who holds it, and when it ends.
+
+    async with opening(context) as resources:
+        ...
+
+closes it at the end of the block. Nodes of a graph take what is open; where nobody holds it, it
+is opened for as long as the context object lives, and is closed when that is collected.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import quote
+from weakref import WeakKeyDictionary, finalize
+
+from langchain_core.embeddings import Embeddings
+from langchain_core.language_models import BaseChatModel
+from langgraph.config import get_config
+from langgraph.store.base import BaseStore
+
+from matrix_graph.amendments import PREFIX, Amendments
+from matrix_graph.context import Context
+from matrix_graph.errors import CallFailed, InputError
+from matrix_graph.llm.budget import Account, Budget, Price, checked_caps, list_price
+from matrix_graph.llm.caller import Caller
+from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.journal import Journal
+from matrix_graph.llm.limiter import Limiter
+from matrix_graph.llm.line import Line
+from matrix_graph.llm.models import NONE, chat_model, close_model, embedding_model, is_local
+from matrix_graph.llm.prompts import Prompts
+from matrix_graph.llm.remote import Remote
+from matrix_graph.llm.slot import Slot
+from matrix_graph.memory.buffer import Buffer
+from matrix_graph.memory.episodic import EpisodicMemory
+from matrix_graph.memory.records import Records
+
+_GRACE = 10.0
+"""Seconds that calls under way are given when a run is closed."""
+
+
+class Resources:
+    """The live parts of one context.
+
+    Attributes:
+        account: What the run has used, shared with the other contexts on its journal.
+
+    Raises:
+        InputError: a spec, a key, a prompt folder, a journal or a price is refused.
+    """
+
+    def __init__(self, context: Context, journal: Journal, account: Account) -> None:
+        # A copy: what is opened must not keep its context alive.
+        self._context = replace(context)
+        checked_caps(context.max_calls, context.max_cost)
+        self.prompts = Prompts(context.prompts, small=is_local(context.model))
+        self._models = model, student, embeddings = _models(context)
+        self.journal = journal
+        self.account = account
+        self.amendments = Amendments(journal.entries(PREFIX))
+        self.embedder = Embedder(embeddings, journal=journal, offline=context.offline)
+        self._line = line = Line(
+            journal,
+            Limiter(context.concurrency),
+            Budget(account, context.max_calls, context.max_cost),
+            context.timeout,
+            context.offline,
+        )
+        self.model = Caller(model, line)
+        self.student = Caller(student, line)
+        self.remote = Remote(line)
+        _set_prices(context, account, {self.model.name, self.student.name})
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
+        self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
+
+    def belong(self) -> None:
+        """Belong to the running event loop: connections and waiting calls of another one are of no
+        use in it.
+        """
+        loop = asyncio.get_running_loop()
+        if self.loop not in (None, loop):
+            self._models = _models(self._context)
+            self.model.model, self.student.model, self.embedder.model = self._models
+            self.embedder.forget()
+            self.remote.forget()
+            self._line.forget(Limiter(self._context.concurrency))
+        self.loop = loop
+
+    def memory(self, store: BaseStore | None) -> EpisodicMemory:
+        """The episodic memory of this run over the graph's store.
+
+        Raises:
+            InputError: the graph was compiled without a store.
+        """
+        store = _needed(store)
+        if store not in self._memories:
+            self._memories[store] = EpisodicMemory(
+                store,
+                self.embedder,
+                run=self._context.run,
+                buffer=self._buffer(store),
+                limit=self._context.memory_limit,
+                consolidate=self._consolidated,
+            )
+        return self._memories[store]
+
+    def records(self, store: BaseStore | None) -> Records:
+        """The records of this run in the graph's store. Errors as `memory`."""
+        store = _needed(store)
+        return Records(store, self._context.run, self._buffer(store))
+
+    async def written(self, store: BaseStore | None) -> None:
+        """Return when all memories and records that are waiting are in the store."""
+        await self._buffer(_needed(store)).flush()
+
+    async def settle(self) -> None:
+        """Start no more calls, and let those under way reach the journal: what was used is known
+        then.
+        """
+        await self._line.settle(_GRACE)
+
+    async def aclose(self) -> None:
+        """Settle, and close the connections of what was opened here; the journal stays open."""
+        await self.settle()
+        await self.embedder.aclose()
+        await self.remote.aclose()
+        given = (self._context.model, self._context.student, self._context.embeddings)
+        models: Sequence[BaseChatModel | Embeddings] = self._models
+        for model in models:
+            if not any(model is one for one in given):
+                await close_model(model)
+
+    async def _consolidated(self, slot: Slot, texts: Sequence[str]) -> str:
+        listed = "\n".join(f"- {text}" for text in texts)
+        messages = self.prompts.render("consolidate", memories=listed)
+        try:
+            return (await self.model.text(slot, messages, max_tokens=400, paragraph=True)).value
+        except CallFailed:
+            return ""
+
+    def _buffer(self, store: BaseStore) -> Buffer:
+        return self._buffers.setdefault(store, Buffer(store))
+
+
+@asynccontextmanager
+async def opening(context: Context | None) -> AsyncIterator[Resources]:
+    """Hold what is opened from `context`; when its last holder leaves, it is closed.
+
+    Raises:
+        InputError: no context was passed, or it cannot be opened.
+    """
+    place = await asyncio.to_thread(_place_of, context, _thread_of(context))
+    place.holders += 1
+    try:
+        place.resources.belong()
+        yield place.resources
+    finally:
+        place.holders -= 1
+        if not place.holders:
+            await place.close()
+
+
+async def opened(context: Context | None) -> Resources:
+    """What is open for `context`, for a node of a graph; it is opened if nobody holds it.
+
+    Raises:
+        InputError: no context was passed, or it cannot be opened.
+    """
+    thread = _thread_of(context)
+    place = _open.get(context, {}).get(thread) if context is not None else None
+    if place is None:
+        place = await asyncio.to_thread(_place_of, context, thread)
+    place.resources.belong()
+    return place.resources
+
+
+class _Shared:
+    """A journal with its account, and how many contexts write to it."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.journal = Journal(path)
+        self.account = Account(self.journal)
+        self.users = 0
+
+
+@dataclass
+class _Place:
+    """What is open for one context, in one thread of a graph where each has a journal."""
+
+    resources: Resources
+    shared: _Shared
+    places: dict[str, _Place]
+    thread: str
+    holders: int = 0
+
+    async def close(self) -> None:
+        """Close it now, in the event loop that it belongs to."""
+        if self._taken_out():
+            await self.resources.aclose()
+            await asyncio.to_thread(_leave, self.shared)
+
+    def abandon(self) -> None:
+        """Close what nobody holds any more, from wherever the collector came by."""
+        if not self._taken_out():
+            return
+        loop = self.resources.loop
+        if loop and loop.is_running():
+            closing = asyncio.run_coroutine_threadsafe(self.resources.aclose(), loop)
+            closing.add_done_callback(lambda _: _leave(self.shared))
+            return
+
+        def close() -> None:
+            with suppress(Exception):
+                asyncio.run(self.resources.aclose())
+            _leave(self.shared)
+
+        try:
+            threading.Thread(target=close, name="closing").start()
+        except RuntimeError:  # the interpreter is going down
+            _leave(self.shared)
+
+    def _taken_out(self) -> bool:
+        with _opening:
+            return self.places.pop(self.thread, None) is not None
+
+
+_open: WeakKeyDictionary[Context, dict[str, _Place]] = WeakKeyDictionary()
+_journals: dict[Path, _Shared] = {}
+_opening = threading.RLock()
+
+
+def _place_of(context: Context | None, thread: str) -> _Place:
+    """The place that is open, opened now if need be (which blocks)."""
+    if context is None:
+        raise InputError(
+            "Pass a context to the graph: graph.ainvoke(..., context=Context(model=...))."
+        )
+    with _opening:
+        places = _open.get(context)
+        if places is None:
+            places = _open[context] = {}
+            finalize(context, _abandon, places)
+        if thread not in places:
+            shared = _join(_journal_of(context, thread))
+            try:
+                resources = Resources(context, shared.journal, shared.account)
+            except BaseException:
+                _leave(shared)
+                raise
+            places[thread] = _Place(resources, shared, places, thread)
+        return places[thread]
+
+
+def _abandon(places: dict[str, _Place]) -> None:
+    for place in list(places.values()):
+        place.abandon()
+
+
+def _join(path: Path | None) -> _Shared:
+    shared = _journals.get(path) if path else None
+    if shared is None:
+        shared = _Shared(path)
+        if path:
+            _journals[path] = shared
+    shared.users += 1
+    return shared
+
+
+def _leave(shared: _Shared) -> None:
+    with _opening:
+        shared.users -= 1
+        if shared.users:
+            return
+        if shared.path:
+            del _journals[shared.path]
+    shared.journal.close()
+
+
+def _thread_of(context: Context | None) -> str:
+    """The thread of the graph that runs, where each has a journal of its own."""
+    if context is None or context.journal or not context.journals:
+        return ""
+    try:
+        return str(get_config().get("configurable", {}).get("thread_id") or "")
+    except RuntimeError:  # outside a graph
+        return ""
+
+
+def _journal_of(context: Context, thread: str) -> Path | None:
+    if context.journal:
+        return Path(context.journal).resolve()
+    if not (context.journals and thread):
+        return None
+    folder = Path(context.journals).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"Cannot make the folder {folder} for journals: {error}") from error
+    return folder / f"{quote(thread, safe='')[:120]}.sqlite"
+
+
+def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]:
+    """The model, the student and the embeddings: made from their specs, or as they were given."""
+
+    def chat(spec: str | BaseChatModel) -> BaseChatModel:
+        return chat_model(spec, context.base_url, context.temperature, offline=context.offline)
+
+    model = chat(context.model)
+    student = chat(context.student) if context.student else model
+    embeddings = embedding_model(context.embeddings, context.base_url, offline=context.offline)
+    return model, student, embeddings
+
+
+def _set_prices(context: Context, account: Account, names: set[str]) -> None:
+    account.prices |= {name: Price(*price) for name, price in context.prices.items()}
+    if context.max_cost is None:
+        return
+    for name in sorted(names - {NONE}):
+        if name not in account.prices and list_price(name) is None:
+            raise InputError(
+                f"--max-cost needs a price, and none is known for {name}: "
+                f"give --price {name}=IN,OUT (USD per million tokens)."
+            )
+
+
+def _needed(store: BaseStore | None) -> BaseStore:
+    if store is None:
+        raise InputError(
+            "Compile the graph with a store: .compile(store=ChromaStore(...)) or any BaseStore. "
+            "Inside another graph, or a tool of one, it is the outer graph's store that counts."
+        )
+    return store

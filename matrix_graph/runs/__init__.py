@@ -1,0 +1,5 @@
+"""Runs in folders: configuration, execution, resume, and what is on record of them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

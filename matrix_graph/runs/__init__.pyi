@@ -1,0 +1,16 @@
+from .config import RunConfig as RunConfig
+from .ended import Ended as Ended
+from .estimates import Estimate as Estimate
+from .estimates import estimate as estimate
+from .filter_config import FilterConfig as FilterConfig
+from .filter_folder import FilterResult as FilterResult
+from .filter_runner import afilter_rows as afilter_rows
+from .filter_runner import arefilter as arefilter
+from .filter_runner import filter_rows as filter_rows
+from .filter_runner import refilter as refilter
+from .process import tuned_process as tuned_process
+from .record import FilterRecord as FilterRecord
+from .record import RunRecord as RunRecord
+from .runner import RunResult as RunResult
+from .runner import arun as arun
+from .runner import run as run
