@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.channels.untracked_value import UntrackedValue
+from langgraph.config import get_config
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import Command
@@ -90,13 +91,11 @@ def create_matrix(
     generator = create_generator().compile(name="generator", checkpointer=False)
     chosen = create_filter(steps).compile(name="filter", checkpointer=False)
 
-    async def generate(
-        state: MatrixState, config: RunnableConfig, runtime: Runtime[Context]
-    ) -> dict[str, Any]:
+    async def generate(state: MatrixState, runtime: Runtime[Context]) -> dict[str, Any]:
         """Write the rows of a batch, and put them into the store."""
         records = (await opened(runtime.context)).records(runtime.store)
         given: Any = {"requirements": state["requirements"], "taken": state.get("taken", {})}
-        written = await generator.ainvoke(given, _inside(config), context=runtime.context)
+        written = await generator.ainvoke(given, _inside(), context=runtime.context)
         rows, failures = written["rows"], written["failures"]
         by_source = {f"generate-{failure['who']}": failure for failure in failures}
         await records.asave("failures", by_source, durable=False)
@@ -108,15 +107,13 @@ def create_matrix(
             "exhausted": not (rows or failures),
         }
 
-    async def filter_batch(
-        state: MatrixState, config: RunnableConfig, runtime: Runtime[Context]
-    ) -> dict[str, Any]:
+    async def filter_batch(state: MatrixState, runtime: Runtime[Context]) -> dict[str, Any]:
         """Filter the rows of a batch; keep what passes, as far as it is wanted."""
         resources = await opened(runtime.context)
         records = resources.records(runtime.store)
         rows = await records.asome("candidates", state["candidates"])
         given: Any = {"rows": rows}
-        filtered = await chosen.ainvoke(given, _inside(config), context=runtime.context)
+        filtered = await chosen.ainvoke(given, _inside(), context=runtime.context)
         limits = {wanted.id: wanted.count for wanted in read_requirements(state["wanted"])}
         kept, surplus, counts = _within(filtered["rows"], limits, state.get("kept", {}))
         rejections = [*filtered["rejections"], *surplus]
@@ -146,12 +143,14 @@ def create_matrix(
     return builder
 
 
-def _inside(config: RunnableConfig) -> RunnableConfig:
+def _inside() -> RunnableConfig:
     """The configuration of a graph that runs inside a node, and makes no checkpoints.
 
     LangGraph 1.2 would have it wait for them under durability `sync`.
     """
-    return config | {"configurable": config["configurable"] | {"__pregel_durability": "exit"}}
+    config = get_config()
+    inside = {**config.get("configurable", {}), "__pregel_durability": "exit"}
+    return {**config, "configurable": inside}
 
 
 async def _begin(state: MatrixState) -> dict[str, Any]:

@@ -23,7 +23,13 @@ Row = dict[str, Any]
 
 def requirement_of(row: Row) -> str:
     """The name of the requirement that a generated row serves."""
-    return str(row.get("provenance", {}).get("requirement") or row.get("kind", ""))
+    return str(provenance_of(row).get("requirement") or row.get("kind", ""))
+
+
+def provenance_of(row: Row) -> Mapping[str, Any]:
+    """Where a generated row comes from; nothing, of a row that others made."""
+    value = row.get("provenance")
+    return value if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import TracebackType
@@ -27,6 +28,8 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from pydantic import Field
+
+from matrix_graph.llm.usage import Usage
 
 DIMENSIONS = 64
 _SUBJECTS = (
@@ -258,6 +261,7 @@ class FakeServer:
         key: If set, requests must carry it.
         unknown: Models that the server does not have.
         requests: Chat requests seen, by outcome (`ok`, `error`, `throttle`, `refused`).
+        used: What each model was used for: all requests seen, and the tokens of the answered ones.
         peak: Most chat requests under way at once.
     """
 
@@ -267,6 +271,7 @@ class FakeServer:
     unknown: set[str] = field(default_factory=set)
     port: int = 0
     requests: Counter[str] = field(default_factory=Counter)
+    used: dict[str, Usage] = field(default_factory=dict)
     peak: int = 0
     _active: int = 0
 
@@ -277,10 +282,19 @@ class FakeServer:
 
     def __enter__(self) -> FakeServer:
         self._rng = random.Random(self.faults.seed)
-        ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve(ready)), daemon=True)
+        ready: Future[None] = Future()
+
+        def serve() -> None:
+            try:
+                asyncio.run(self._serve(ready))
+            except BaseException as error:
+                if ready.done():
+                    raise
+                ready.set_exception(error)
+
+        self._thread = threading.Thread(target=serve, name="fake server", daemon=True)
         self._thread.start()
-        ready.wait()
+        ready.result()
         return self
 
     def __exit__(
@@ -292,7 +306,7 @@ class FakeServer:
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    async def _serve(self, ready: threading.Event) -> None:
+    async def _serve(self, ready: Future[None]) -> None:
         from aiohttp import web
 
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
@@ -304,7 +318,7 @@ class FakeServer:
         site = web.TCPSite(runner, "127.0.0.1", self.port, backlog=1024)
         await site.start()
         self.port = runner.addresses[0][1]
-        ready.set()
+        ready.set_result(None)
         await self._stop.wait()
         await runner.cleanup()
 
@@ -328,6 +342,7 @@ class FakeServer:
             if faults.latency:
                 await asyncio.sleep(faults.latency * rng.lognormvariate(0.0, faults.sigma))
             draw = rng.random()
+            self._count(body, Usage(requests=1))
             if draw < faults.error or _unlucky(body, faults.broken):
                 self.requests["error"] += 1
                 return web.json_response(
@@ -340,9 +355,15 @@ class FakeServer:
                     {"error": {"message": "rate limit reached"}}, status=429, headers=headers
                 )
             self.requests["ok"] += 1
-            return web.json_response(self._completion(body, rng.random()))
+            answer = self._completion(body, rng.random())
+            told = answer["usage"]
+            self._count(body, Usage(0, told["prompt_tokens"], told["completion_tokens"]))
+            return web.json_response(answer)
         finally:
             self._active -= 1
+
+    def _count(self, body: dict[str, Any], usage: Usage) -> None:
+        self.used[body["model"]] = self.used.get(body["model"], Usage()) + usage
 
     def _completion(self, body: dict[str, Any], draw: float) -> dict[str, Any]:
         asked = str(body["messages"][-1]["content"])

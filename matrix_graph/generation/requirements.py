@@ -169,7 +169,7 @@ def load_requirements(path: Path, count: int) -> list[Requirement]:
         InputError: it cannot be read, or does not hold that.
     """
     try:
-        found = yaml.safe_load(path.read_text("utf-8"))
+        found = yaml.safe_load(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"Cannot read the requirements in {path}: {error}") from error
     if (

@@ -1,5 +1,7 @@
 """Prompts are files: one each, `# system` and `# user` sections, `$name` for a variable.
 
+A shipped prompt begins with `receives:` and the variables that it is given, used or not.
+
 Values are put in once and never read as templates, so text from profiles and models stays text.
 Beside a prompt for small models may lie a grammar (`NAME.gbnf`, as llama.cpp reads it) that holds
 the answer to its form.
@@ -8,6 +10,7 @@ the answer to its form.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,32 +18,7 @@ from string import Template
 
 from matrix_graph.errors import InputError
 
-_ASKED = "style category complexity domain language"
-VARIABLES: dict[str, frozenset[str]] = {
-    name: frozenset(variables.split())
-    for name, variables in {
-        "persona": "name description posts",
-        "agent": "name description personality goal plan",
-        "act_goal": "memories plan_step",
-        "act_reaction": "memories observations plan_step",
-        "modulator": "members names",
-        "deliver": "actions",
-        "receive": "news",
-        "exchange": "scenario candidates candidate_names",
-        "summarise": "scenario",
-        "instruct": "name description personality goal actions",
-        **{f"instruct_{kind}": _ASKED for kind in ("sft", "dpo", "reason", "code", "safe", "mt")},
-        "single": _ASKED,
-        "follow_up": f"{_ASKED} conversation",
-        **{f"respond{suffix}": "language" for suffix in ("", "_reason", "_code", "_safe")},
-        "rate": "request answer",
-        "judge": "request answer",
-        "prefer": "request first second",
-        "consolidate": "memories",
-    }.items()
-}
-"""The prompts there are, and the variables that each receives."""
-
+_RECEIVES = re.compile(r"\A\ufeff?receives:([\w ]*)\n")
 _SECTION = re.compile(r"^# (system|user)[ \t]*$", re.MULTILINE)
 
 
@@ -55,6 +33,9 @@ class Prompt:
 class Prompts:
     """The shipped prompts, with those of `folder` in place of their namesakes.
 
+    Attributes:
+        receives: The variables of each prompt.
+
     Args:
         folder: The user's own versions, `NAME.md` each.
         small: Take the shipped versions for models of a few hundred million parameters, where there
@@ -67,24 +48,20 @@ class Prompts:
 
     def __init__(self, folder: Path | str | None = None, *, small: bool = False) -> None:
         shipped = _shipped_folder()
-        paths = _in(shipped) | (_in(shipped / "small") if small else {})
+        paths = _in(shipped)
+        self.receives = {name: _received(_text(path)) for name, path in paths.items()}
         grammars = _in(shipped / "small", ".gbnf") if small else {}
+        if small:
+            paths |= _in(shipped / "small")
         if folder:
-            own = _in(Path(folder))
-            if not own:
-                raise InputError(
-                    f"The prompt folder {folder} holds no .md file; name them after the shipped "
-                    "prompts."
-                )
-            if unknown := own.keys() - VARIABLES.keys():
-                raise InputError(
-                    f"No prompt is called {', '.join(sorted(unknown))}; there are "
-                    f"{', '.join(VARIABLES)}."
-                )
-            paths |= own
-            grammars = {name: path for name, path in grammars.items() if name not in own}
-        self._prompts = {name: _parse(name, paths[name].read_text("utf-8")) for name in VARIABLES}
-        self._grammars = {name: path.read_text("utf-8") for name, path in grammars.items()}
+            versions = _in(Path(folder))
+            _check_versions(folder, versions, self.receives)
+            paths |= versions
+            grammars = {name: path for name, path in grammars.items() if name not in versions}
+        self._prompts = {
+            name: _parse(name, _text(path), self.receives[name]) for name, path in paths.items()
+        }
+        self._grammars = {name: _text(path) for name, path in grammars.items()}
 
     def grammar(self, name: str) -> str | None:
         """The grammar that the answer to this prompt is held to, if it has one."""
@@ -112,22 +89,45 @@ def _in(folder: Path, ending: str = ".md") -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{ending}"))}
 
 
-def _parse(name: str, text: str) -> Prompt:
-    parts = _SECTION.split(text)
-    sections = tuple(
-        (role, Template(body.strip())) for role, body in zip(parts[1::2], parts[2::2], strict=True)
-    )
+def _text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the prompt {path}: {error}") from error
+
+
+def _received(text: str) -> frozenset[str]:
+    """The variables that a shipped prompt declares."""
+    line = _RECEIVES.match(text)
+    return frozenset(line.group(1).split() if line else ())
+
+
+def _check_versions(
+    folder: Path | str, versions: Mapping[str, Path], known: Mapping[str, object]
+) -> None:
+    if not versions:
+        raise InputError(
+            f"The prompt folder {folder} holds no .md file; name them after the shipped prompts."
+        )
+    if unknown := versions.keys() - known.keys():
+        raise InputError(
+            f"No prompt is called {', '.join(sorted(unknown))}; there are {', '.join(known)}."
+        )
+
+
+def _parse(name: str, text: str, receives: frozenset[str]) -> Prompt:
+    parts = _SECTION.split(_RECEIVES.sub("", text))
+    bodies = zip(parts[1::2], parts[2::2], strict=True)
+    sections = tuple((role, Template(body.strip())) for role, body in bodies)
     if not sections:
         raise InputError(f"The prompt {name} needs a line '# system' or '# user' before its text.")
     for _, template in sections:
         if not template.is_valid():
             raise InputError(
-                f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar "
-                "sign."
+                f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar sign."
             )
-        if missing := set(template.get_identifiers()) - VARIABLES[name]:
-            known = ", ".join(sorted(VARIABLES[name])) or "none"
-            raise InputError(
-                f"The prompt {name} uses ${', $'.join(sorted(missing))}; it receives: {known}."
-            )
+        if missing := set(template.get_identifiers()) - receives:
+            known = ", ".join(sorted(receives)) or "none"
+            unknown = ", $".join(sorted(missing))
+            raise InputError(f"The prompt {name} uses ${unknown}; it receives: {known}.")
     return Prompt(name, sections)

@@ -24,7 +24,7 @@ from matrix_graph.llm.slot import Slot
 from matrix_graph.report.charts import bars, histogram
 from matrix_graph.report.html import Html, anchor, fold, joined, link, table, tag
 from matrix_graph.runs.record import FilterRecord, RunRecord, asked
-from matrix_graph.schema import Rejection, Row
+from matrix_graph.schema import Rejection, Row, provenance_of
 
 MOST = 400
 """Rows that are shown one by one; all of them are in dataset/."""
@@ -140,7 +140,7 @@ def cost(record: RunRecord) -> Html:
 def row(record: RunRecord, row: Row, *, open: bool = False) -> Html:
     """One row with its person, scenario and calls."""
     names = {member.id: member.name for group in record.groups for member in group.members}
-    origin = row.get("provenance", {})
+    origin = provenance_of(row)
     agent = origin.get("agent_id", "")
     said = [tag("h4", "asks"), *_talk(row)]
     calls = [

@@ -15,7 +15,7 @@ from matrix_graph.llm.models import NONE, embedding_model
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.report.html import Html, anchor, facts, fold, joined, link, tag
 from matrix_graph.runs.record import RunRecord
-from matrix_graph.schema import Action, Group, Persona, Scenario
+from matrix_graph.schema import Action, Group, Persona, Scenario, provenance_of
 
 MAP, MARGIN = (900, 560), 60
 MOST = 300
@@ -235,7 +235,7 @@ def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
         r
         for rows in record.rows.values()
         for r in rows
-        if r.get("provenance", {}).get("agent_id") == member.id
+        if provenance_of(r).get("agent_id") == member.id
     ]
     memories = record.memories(member.id)
     acts = []

@@ -25,7 +25,7 @@ class Options(BaseModel):
             InputError: the file cannot be read, or an option is wrong; the message names it.
         """
         try:
-            fields = yaml.safe_load(path.read_text("utf-8")) or {} if path else {}
+            fields = yaml.safe_load(path.read_text("utf-8-sig")) or {} if path else {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"Cannot read the configuration {path}: {error}") from error
         if not isinstance(fields, dict):

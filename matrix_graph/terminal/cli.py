@@ -32,6 +32,7 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate as estimated
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows, arefilter
+from matrix_graph.schema import provenance_of
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.terminal.filtered import FilterProgress, print_filtered
 from matrix_graph.terminal.options import options_of
@@ -161,11 +162,9 @@ def show(
     out = Console(highlight=False)
     for file in files:
         for row in read_json_lines(file)[:rows]:
-            origin = row.get("provenance", {})
-            scenario, agent = (
-                scenarios.get(origin.get("scenario_id", ""), {}),
-                origin.get("agent_id", ""),
-            )
+            origin = provenance_of(row)
+            scenario = scenarios.get(str(origin.get("scenario_id", "")), {})
+            agent = str(origin.get("agent_id", ""))
             person = scenario.get("people", {}).get(agent, {}).get("name", agent)
             out.rule(
                 Text(f"{row.get('id', '')} · {person} · {origin.get('group', '')}"), align="left"

@@ -12,7 +12,7 @@ from rich.tree import Tree
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.runs.record import RunRecord, asked
-from matrix_graph.schema import Action, Row, Scenario
+from matrix_graph.schema import Action, Row, Scenario, provenance_of
 
 _LONGEST = 700
 
@@ -29,7 +29,7 @@ def trace(folder: Path, row_id: str) -> Tree:
     tree.add(_line("asks", prompt_of(row)))
     for column, answer in answers_of(row).items():
         tree.add(_line("answer" if column == "messages" else column, answer))
-    origin = row.get("provenance", {})
+    origin = provenance_of(row)
     calls = tree.add("calls")
     for slot in origin.get("calls", []):
         _call(calls, record, slot)

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from matrix_graph import create_filter
+from matrix_graph.filtering import Consistent, Rewards, Verifier, ZeroAdvantage
 from matrix_graph.filtering.answers import final_answer, majority, same_answer
 
 
@@ -47,6 +51,125 @@ from matrix_graph.filtering.answers import final_answer, majority, same_answer
 )
 def test_what_comes_to_the_same(given: str, truth: str, same: bool) -> None:
     assert same_answer(given, truth) is same
+
+
+WRITTEN = [
+    ("x = 7", "7"),
+    ("It arrives at 10:45", "10:45"),
+    ("[1, 2]", "[1,2]"),
+    ("1.5e3", "1500"),
+    ("x²+1", "1+x²"),
+    ("7 km", "7"),
+    ("$7", "7"),
+    ("7%", "7"),
+    ("1,500", "1500"),
+    ("The answer is 42.", "42"),
+    ("3/4", "0.75"),
+    ("1 1/2", "1.5"),
+    ("\\frac{1}{2}", "0.5"),
+    ("2 hours 30 minutes", "150 minutes"),
+    ("1.5 × 10^3", "1500"),
+    ("(1,2)", "(1, 2)"),
+    ("{1,2}", "{2,1}"),
+    ("1, 2, 3", "1, 2, 3"),
+    ("−3", "-3"),
+    ("10^3", "1000"),
+    ("x=7, y=2", "y=2, x=7"),
+    ("about 40 litres", "40"),
+    ("40 l", "40 litres"),
+    ("7 km", "7000 m"),
+    ("12 eggs", "12"),
+    ("1 500", "1500"),
+    ("sqrt(2)", "\\sqrt{2}"),
+    ("B", "B"),
+    ("(b) because it", "B"),
+    ("The ferry leaves at 14:05, so be there early.", "14:05"),
+    ("2:05 pm", "14:05"),
+    ("So the result is 12 euros.", "12"),
+    ("Paris", "Paris"),
+    ("The capital is Paris, which lies on the Seine.", "Paris"),
+    ("[3, 1, 2]", "[3,1,2]"),
+    ("\\boxed{\\frac{3}{4}}", "0.75"),
+    ("12", "12 €"),
+    ("50%", "0.5"),
+    ("The total is 1,234.50 dollars", "1234.5"),
+    ("2x + 2", "2(x+1)"),
+    ("**42**", "42"),
+    ("5 hours", "300 minutes"),
+    ("x = -2", "-2"),
+    ("3 p.m.", "15:00"),
+    ("1e-3", "0.001"),
+    ("a, b, c", "a, b, c"),
+    ("2.5 kg", "2500 g"),
+    ("7 1/4 inches", "7.25 inches"),
+    ("10.45", "10:45"),
+    ("12 + 5 = 17", "17"),
+    ("17 = 12 + 5", "17"),
+]
+WRONG = [
+    ("8", "7"),
+    ("7 km", "7 m"),
+    ("10:45", "10:54"),
+    ("[1,2]", "[2,1]"),
+    ("1, 2, 3", "3, 2, 1"),
+    ("A", "B"),
+    ("London", "Paris"),
+    ("x²+2", "1+x²"),
+    ("1.5e3", "150"),
+    ("2 hours", "150 minutes"),
+    ("[1,2,3]", "[1,2]"),
+    ("-3", "3"),
+    ("0.3", "1/3"),
+    ("3 pm", "3 am"),
+    ("7 kg", "7 m"),
+]
+OTHER = [
+    ("9^9^9^9", "7^7^7^7"),
+    ("I would rather not say what I think about all of this here", "Paris"),
+    ("I do not know", "10:45"),
+    ("12 euros in 5 days makes it 60 in the end for all", "12"),
+    ("She needs 7 boats in total, since each holds 3 people.", "7"),
+]
+
+
+@pytest.mark.parametrize(("given", "truth"), WRITTEN)
+def test_what_people_write_is_accepted(given: str, truth: str) -> None:
+    assert same_answer(given, truth) is True
+
+
+@pytest.mark.parametrize(("given", "truth"), WRONG)
+def test_what_is_wrong_is_not(given: str, truth: str) -> None:
+    assert same_answer(given, truth) is False
+
+
+@pytest.mark.parametrize(("given", "truth"), OTHER)
+def test_what_cannot_be_compared_is_not_wrong(given: str, truth: str) -> None:
+    assert same_answer(given, truth) is None
+
+
+async def test_what_cannot_be_compared_drops_no_row() -> None:
+    row = {"id": "1", "prompt": "When?", "answer": "10:45", "responses": ["I do not know."] * 4}
+    scored = (
+        await create_filter([Rewards((Verifier(),)), ZeroAdvantage(), Consistent()])
+        .compile()
+        .ainvoke({"rows": [row]})
+    )
+    assert scored["rejections"] == []
+    assert "rewards" not in scored["rows"][0]
+
+
+@given(st.text(max_size=300), st.text(max_size=60))
+def test_no_answer_however_odd_raises(given: str, truth: str) -> None:
+    same_answer(given, truth)
+    assert final_answer(given) is not None
+
+
+@given(st.lists(st.sampled_from(["7", "x = 7", "8", "10:45", "[1, 2]", "Paris"]), min_size=1))
+def test_the_majority_is_one_of_the_answers(responses: list[str]) -> None:
+    most = majority(responses)
+    votes = sum(same_answer(response, most) is True for response in responses)
+    others = [sum(same_answer(r, s) is True for r in responses) for s in responses]
+    assert votes == max(others)
 
 
 def test_the_last_number_of_a_long_text_is_its_result() -> None:

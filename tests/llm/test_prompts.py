@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
-from matrix_graph.llm.prompts import VARIABLES, Prompts
+from matrix_graph.llm.prompts import Prompts
 
 PROMPTS = Prompts()
 
@@ -15,7 +15,7 @@ PROMPTS = Prompts()
 @pytest.mark.parametrize("small", [False, True])
 def test_every_shipped_prompt_renders_with_its_variables(small: bool) -> None:
     prompts = Prompts(small=small)
-    for name, variables in VARIABLES.items():
+    for name, variables in prompts.receives.items():
         messages = prompts.render(name, **dict.fromkeys(variables, "VALUE"))
         assert messages
         assert all("$" not in m["content"] for m in messages)
@@ -31,14 +31,14 @@ def test_grammars_go_with_small_models_and_give_way_to_the_users_prompts(tmp_pat
 @given(text=st.text())
 def test_a_value_is_never_read_as_a_template(text: str) -> None:
     hostile = "$goal ${plan} {{x}} {0} %(a)s" + text
-    values = dict.fromkeys(VARIABLES["agent"], "x") | {"description": hostile}
+    values = dict.fromkeys(PROMPTS.receives["agent"], "x") | {"description": hostile}
     content = PROMPTS.render("agent", **values)[0]["content"]
     assert hostile in content
     assert content.count("$goal") == hostile.count("$goal")
 
 
 def test_the_part_that_all_steps_of_an_agent_share_comes_first() -> None:
-    same = dict.fromkeys(VARIABLES["agent"], "x")
+    same = dict.fromkeys(PROMPTS.receives["agent"], "x")
     one = PROMPTS.render("agent", "act_goal", **same, memories="m1", plan_step="p1")
     two = PROMPTS.render(
         "agent", "act_reaction", **same, memories="m2", plan_step="p2", observations="o"
@@ -77,3 +77,14 @@ def test_a_prompt_that_cannot_work_is_refused_at_load(
 def test_an_empty_prompt_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no \.md file"):
         Prompts(tmp_path)
+
+
+def test_every_shipped_prompt_declares_what_it_receives() -> None:
+    assert all(PROMPTS.receives[name] for name in PROMPTS.receives)
+    assert PROMPTS.receives["deliver"] == {"actions"}
+
+
+def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:
+    (tmp_path / "deliver.md").write_text("# user\nRoute $actions.", "utf-8-sig")
+    messages = Prompts(tmp_path).render("deliver", actions="this")
+    assert messages == [{"role": "user", "content": "Route this."}]

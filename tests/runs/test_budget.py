@@ -1,0 +1,218 @@
+"""Money: what run.json reports is what the server counted, at every stop and after every resume."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from matrix_graph.errors import InputError, RunPaused
+from matrix_graph.llm.budget import Price
+from matrix_graph.llm.usage import Usage
+from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.filter_config import FilterConfig
+from matrix_graph.runs.filter_runner import afilter_rows
+from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.testing import FakeServer, Faults, prose
+
+PRICES = {"fake": (100, 200), "student": (10, 20), "first": (1000, 2000), "second": (300, 400)}
+COMMAND = [sys.executable, "-m", "matrix_graph.terminal.cli", "run"]
+
+
+def measured(server: FakeServer, out: Path, **options: Any) -> RunConfig:
+    """A run with a student, two judges and rollouts."""
+    rules = out.parent / "rules.yaml"
+    rules.write_text("judged: {min_quality: 1, safe: false}\nzero_advantage: false\n")
+    given = {"agents": 4, "group_size": 2, "scenarios": 2, "rows": 4, "kind": "sft,dpo"}
+    given |= {"model": "openai:fake", "student": "openai:student", "embeddings": "openai:fake"}
+    given |= {"judge": "openai:first,openai:second", "rollouts": 2, "reward": "judge"}
+    given |= {"base_url": server.url, "rules": rules, "price": PRICES, "concurrency": 4}
+    return RunConfig.model_validate(given | {"out": out} | options)
+
+
+def cost(server: FakeServer) -> float:
+    return sum(Price(*PRICES[model]).cost(usage) for model, usage in server.used.items())
+
+
+def check(summary: dict[str, Any], server: FakeServer) -> None:
+    total = sum(server.used.values(), Usage())
+    assert summary["calls"] == total.requests == server.requests.total()
+    tokens = {"input": total.input_tokens, "output": total.output_tokens}
+    assert summary["tokens"] == tokens
+    assert summary["cost_usd"] == pytest.approx(cost(server))
+    for model, used in summary["used"].items():
+        assert Usage(*list(used.values())[:3]) == server.used[model]
+
+
+async def test_all_models_draw_on_one_cap_and_resuming_counts_nothing_twice(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    whole = await arun(measured(server, tmp_path / "whole"))
+    assert whole.complete
+    check(whole.summary, server)
+    assert set(whole.summary["used"]) == set(PRICES)
+    need = whole.summary["calls"]
+    for cap in (need // 3, need - 1):
+        server.requests.clear()
+        server.used.clear()
+        out = tmp_path / str(cap)
+        part = await arun(measured(server, out, max_calls=cap))
+        assert part.ended.status == "cap"
+        assert part.summary["calls"] == cap
+        check(part.summary, server)
+        again = await arun(RunConfig(out=out), resume=True)
+        assert again.ended.status == "cap"
+        check(again.summary, server)
+        done = await arun(RunConfig(out=out, max_calls=need), resume=True)
+        assert done.complete, "as many calls as the whole run took will do"
+        check(done.summary, server)
+        assert done.rows("sft") == whole.rows("sft")
+
+
+async def test_the_cost_cap_holds_over_all_models(server: FakeServer, tmp_path: Path) -> None:
+    whole = await arun(measured(server, tmp_path / "whole"))
+    server.requests.clear()
+    server.used.clear()
+    cap = whole.summary["cost_usd"] * 0.8
+    part = await arun(measured(server, tmp_path / "part", max_cost=cap))
+    assert part.ended.status == "cap"
+    check(part.summary, server)
+    dearest = Price(*PRICES["first"]).cost(Usage(1, 1000, 300))
+    assert cap <= part.summary["cost_usd"] <= cap + 4 * dearest
+
+
+async def test_resuming_a_finished_run_leaves_its_account_as_it_was(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    first = await arun(measured(server, tmp_path / "run"))
+    names = ("calls", "tokens", "cost_usd", "used")
+    for _ in range(2):
+        again = await arun(RunConfig(out=tmp_path / "run"), resume=True)
+        assert {n: again.summary[n] for n in names} == {n: first.summary[n] for n in names}
+
+
+async def test_after_an_outage_the_account_is_what_the_server_saw(tmp_path: Path) -> None:
+    with FakeServer() as server:
+        port = server.port
+
+        def down(event: dict[str, Any]) -> None:
+            if event.get("event") == "step":
+                server.faults = Faults(error=1.0)
+
+        part = await arun(measured(server, tmp_path / "run"), listen=down)
+        assert part.ended.status == "down"
+        check(part.summary, server)
+        counted = dict(server.used)
+    gone = await arun(RunConfig(out=tmp_path / "run"), resume=True)
+    assert gone.ended.status == "down"
+    assert gone.summary["calls"] == part.summary["calls"], "nobody was reached"
+    with FakeServer(port=port, used=counted) as server:
+        done = await arun(RunConfig(out=tmp_path / "run"), resume=True)
+        assert done.complete
+        assert done.summary["calls"] == sum(server.used.values(), Usage()).requests
+
+
+def test_stopped_at_any_moment_the_account_is_what_the_server_counted(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.faults = Faults(latency=0.02, error=0.05)
+    config = measured(server, tmp_path / "run")
+    path = tmp_path / "config.yaml"
+    path.write_text(json.dumps(config.public()))
+    command, rng, stops = [*COMMAND, str(path)], random.Random(5), 0
+    for _ in range(10):
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        limit = server.requests.total() + rng.randint(3, 14)
+        while process.poll() is None and server.requests.total() < limit:
+            time.sleep(0.005)
+        process.send_signal(rng.choice([signal.SIGINT, signal.SIGTERM]))
+        process.wait(60)
+        if not (config.out / "run.json").is_file():
+            continue
+        stops += 1
+        check(RunResult.of(config.out).summary, server)
+        command = [*COMMAND, "--out", str(config.out), "--resume"]
+    assert stops >= 8
+    server.faults = Faults()
+    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    check(RunResult.of(config.out).summary, server)
+
+
+async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: Path) -> None:
+    rows = [
+        {"id": f"{n}", "prompt": prose(random.Random(n)), "completion": f"I take {n}."}
+        for n in range(12)
+    ]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = FilterConfig.model_validate(
+        {
+            "judge": "openai:first,openai:second",
+            "base_url": server.url,
+            "price": PRICES,
+            "max_calls": 15,
+            "out": tmp_path / "out",
+        }
+    )
+    with pytest.raises(RunPaused):
+        await afilter_rows(file, config)
+    paused = json.loads((config.out / "filter.json").read_text("utf-8"))
+    assert paused["ended"]["status"] == "cap"
+    check(paused, server)
+    done = await afilter_rows(file, config.model_copy(update={"max_calls": None}), resume=True)
+    check(done.summary, server)
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ("1,2", "NAME=IN,OUT"),
+        ("=1,2", "NAME=IN,OUT"),
+        ("m=1", "NAME=IN,OUT"),
+        ("m=one,2", "two numbers"),
+        ("m=-1,2", "at least 0"),
+        ({"m": [1]}, "two numbers"),
+    ],
+)
+def test_a_price_that_is_none_is_refused(given: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=problem):
+        RunConfig.load(None, {"price": given})
+
+
+def test_prices_go_by_model_and_over_the_list(tmp_path: Path) -> None:
+    named = RunConfig.load(None, {"price": ["gpt-4.1-mini=0,0", "a=b=1,2"]})
+    assert named.price == {"gpt-4.1-mini": (0, 0), "a=b": (1, 2)}
+    path = tmp_path / "run.yaml"
+    path.write_text("price: {gpt-4.1-mini: [3, 4]}\n")
+    assert RunConfig.load(path, {}).price == {"gpt-4.1-mini": (3, 4)}
+
+
+async def test_a_price_of_one_model_is_not_that_of_another(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    free = {"fake": (0, 0), "student": (0, 0), "first": (1000, 2000), "second": (0, 0)}
+    run = await arun(measured(server, tmp_path / "run", price=free))
+    paid = {model for model, used in run.summary["used"].items() if used["cost_usd"]}
+    assert paid == {"first"}
+
+
+async def test_a_cancelled_run_is_cancelled_and_goes_on_later(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.faults = Faults(latency=0.05)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1.5):
+            await arun(measured(server, tmp_path / "run"))
+    stopped = RunResult.of(tmp_path / "run")
+    assert stopped.ended.status == "interrupted"
+    check(stopped.summary, server)
+    server.faults = Faults()
+    assert (await arun(RunConfig(out=tmp_path / "run"), resume=True)).complete

@@ -1,0 +1,193 @@
+"""What is opened from a context has an owner and an end, and leaves the process as it was."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import threading
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
+from langgraph.store.memory import InMemoryStore
+
+from matrix_graph import Context, ModulatedState, RunConfig, add_modulator, arun, create_society
+from matrix_graph.errors import InputError
+from matrix_graph.llm.provider import fault_of
+from matrix_graph.resources import opened, opening
+from matrix_graph.testing import FakeServer
+from tests.helpers import context, groups, slot
+
+ASK = [{"role": "user", "content": "Where is the ferry?"}]
+
+
+def _writers() -> int:
+    return sum(thread.name == "journal" for thread in threading.enumerate())
+
+
+async def _until_writers(count: int) -> None:
+    for _ in range(200):
+        gc.collect()
+        if _writers() <= count:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"{_writers()} journals are open")
+
+
+async def test_contexts_that_nobody_holds_are_closed_and_collected(server: FakeServer) -> None:
+    before, gone = _writers(), list[Any]()
+    for number in range(20):
+        dropped = context(model="openai:fake", base_url=server.url)
+        await (await opened(dropped)).model.text(slot(str(number)), ASK)
+        gone.append(weakref.ref(dropped))
+        del dropped
+    await _until_writers(before)
+    assert not any(ref() for ref in gone)
+
+
+async def test_a_graphs_context_goes_with_the_invocation(server: FakeServer) -> None:
+    graph = create_society(groups(2)).compile(store=InMemoryStore())
+    before = _writers()
+    for _ in range(3):
+        given = Context(model="openai:fake", embeddings="openai:fake", base_url=server.url)
+        await graph.ainvoke({"quota": 1}, context=given)
+        del given
+    await _until_writers(before)
+
+
+async def test_what_is_held_stays_open_until_its_last_holder_leaves(tmp_path: Path) -> None:
+    held = context(journal=tmp_path / "j.sqlite")
+    async with opening(held) as one:
+        async with opening(held) as other:
+            assert one is other
+            await other.model.text(slot("a"), ASK)
+        assert (await opened(held)) is one
+        assert await one.model.text(slot("b"), ASK)
+    async with opening(held) as again:
+        assert again is not one
+        assert again.account.total.requests == 2
+        assert len(again.journal) == 2
+
+
+async def test_contexts_on_one_journal_are_one_run(tmp_path: Path) -> None:
+    path = tmp_path / "j.sqlite"
+    async with (
+        opening(context(journal=path)) as model,
+        opening(context(journal=str(path))) as judge,
+    ):
+        assert model.journal is judge.journal
+        await model.model.text(slot("a"), ASK)
+        assert judge.account.total.requests == 1
+
+
+async def test_a_journal_in_no_folder_is_bad_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no folder"):
+        await opened(context(journal=tmp_path / "no" / "such" / "x.sqlite"))
+    (tmp_path / "dir.sqlite").mkdir()
+    with pytest.raises(InputError, match="cannot be opened"):
+        await opened(context(journal=tmp_path / "dir.sqlite"))
+
+
+async def test_each_thread_has_a_journal_and_a_resume_finds_its_answers(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    graph = create_society(groups(2)).compile(checkpointer=InMemorySaver(), store=InMemoryStore())
+
+    async def request(thread: str) -> None:
+        # As a server does: a context of its own for every request.
+        given = Context(
+            model="openai:fake",
+            embeddings="openai:fake",
+            base_url=server.url,
+            journals=tmp_path / "journals",
+        )
+        config: Any = {"configurable": {"thread_id": thread}}
+        await graph.ainvoke({"quota": 1}, config, context=given)
+
+    await request("one")
+    asked = server.requests["ok"]
+    await request("two")
+    assert server.requests["ok"] == 2 * asked, "another thread is another life"
+    await request("../one")
+    assert {path.parent for path in tmp_path.rglob("*.sqlite")} == {tmp_path / "journals"}
+
+
+async def test_every_conversation_is_routed() -> None:
+    builder: Any = StateGraph(ModulatedState)
+    for agent in ("ana", "ben"):
+        spoken = AIMessage(f"{agent} speaks", name=agent)
+        builder.add_node(agent, lambda state, spoken=spoken: {"messages": [spoken.model_copy()]})
+    builder.add_edge(START, "modulator")
+    routing = context()
+    add_modulator(builder, {"ana": "a cook", "ben": "a guest"}, context=routing, steps=1)
+    graph = builder.compile(checkpointer=InMemorySaver())
+    calls: set[str] = set()
+    for thread in ("one", "two", "two"):
+        config: Any = {"configurable": {"thread_id": thread}}
+        state = await graph.ainvoke({"messages": [HumanMessage("Begin.")]}, config)
+        calls |= {delivery["call"] for delivery in state["deliveries"]}
+    assert len(calls) == 3
+    assert routing.model.calls == 3  # type: ignore[union-attr]
+
+
+async def test_a_run_leaves_the_process_as_it_was(server: FakeServer, tmp_path: Path) -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = gc.get_threshold(), [signal.getsignal(number) for number in numbers]
+    seen: list[Any] = []
+
+    def look(event: dict[str, Any]) -> None:
+        seen.append((gc.get_threshold(), [signal.getsignal(number) for number in numbers]))
+
+    small = {"agents": 2, "group_size": 2, "scenarios": 1, "rows": 1, "base_url": server.url}
+    small |= {"model": "openai:fake", "embeddings": "openai:fake"}
+    results = await asyncio.gather(
+        *(
+            arun(RunConfig.model_validate(small | {"out": tmp_path / str(n)}), listen=look)
+            for n in range(2)
+        )
+    )
+    assert all(result.complete for result in results)
+    assert results[0].scenarios() == results[1].scenarios()
+    assert [r.summary["calls"] for r in results] == [server.requests.total() / 2] * 2
+    assert {str(state) for state in seen} == {str(before)}
+    assert (gc.get_threshold(), [signal.getsignal(number) for number in numbers]) == before
+
+
+def test_mistakes_in_code_travel_up_and_faults_of_servers_do_not() -> None:
+    class ForeignError(Exception):
+        __module__ = "somebodys.client"
+
+    class StatusError(Exception):
+        status_code = 503
+
+    for defect in (TypeError("x"), KeyError("x"), AttributeError("x"), AssertionError()):
+        assert fault_of(defect) is None
+    for passing in (ConnectionResetError(), TimeoutError(), ValueError(), ForeignError("busy")):
+        fault = fault_of(passing)
+        assert fault
+        assert fault.kind == "passing"
+    fault = fault_of(StatusError())
+    assert fault
+    assert (fault.kind, fault.status, fault.reached) == ("passing", 503, True)
+    refused = fault_of(ConnectionRefusedError())
+    assert refused
+    assert not refused.reached
+
+
+async def test_a_defect_in_a_model_is_no_outage() -> None:
+    from tests.helpers import FakeChat
+
+    broken = context(model=FakeChat(replies={"ferry": TypeError("not a model's fault")}))
+    with pytest.raises(TypeError, match="fault"):
+        await (await opened(broken)).model.text(slot("a"), ASK)
+    assert broken.model.calls == 1  # type: ignore[union-attr]
+
+
+def test_a_server_on_a_port_that_is_taken_says_so() -> None:
+    with FakeServer() as first, pytest.raises(OSError, match="in use"), FakeServer(port=first.port):
+        pass
