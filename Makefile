@@ -12,7 +12,7 @@ demo: .venv/run
 
 test: .venv/dev
 	$(BIN)/python -m pytest
-	LANGGRAPH_STRICT_MSGPACK=true $(BIN)/python -m pytest -q -m "not local" tests/society tests/generation tests/runs/test_runner.py -k "not sigkill and not 200"
+	LANGGRAPH_STRICT_MSGPACK=true $(BIN)/python -m pytest -q -m "not model" tests/society tests/generation tests/runs/test_runner.py -k "not sigkill and not 200"
 
 test-slow: .venv/slow
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q --override-ini addopts=-ra tests/slow

@@ -2,15 +2,21 @@
 
 The society is that of the run whose folder MATRIX_GRAPH_RUN names. Without it six of the shipped
 people live there, with plans that no model wrote. Give a run its models in `context`, such as
-`{"model": "openai:NAME"}`.
+`{"model": "openai:NAME"}`. Every thread has a journal of its own in MATRIX_GRAPH_JOURNALS, so that
+a thread that is resumed pays for nothing twice.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
+from langgraph.graph import StateGraph
+
+from matrix_graph.context import Context
 from matrix_graph.filtering.graph import create_filter
 from matrix_graph.generation.graph import create_generator
 from matrix_graph.pipeline import create_matrix
@@ -19,6 +25,8 @@ from matrix_graph.society.graph import create_society
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.society.serialization import groups_from_json
 
+_JOURNALS = os.environ.get("MATRIX_GRAPH_JOURNALS", ".langgraph_api/journals")
+"""Beside what `langgraph dev` itself keeps."""
 _SIZE, _GROUPS = 3, 2
 _PLAN = (
     "Take up again what the last post was about",
@@ -44,7 +52,22 @@ def _unwritten(profile: Profile) -> Persona:
     return Persona(profile, "as the posts show", "to see through what the posts are about", _PLAN)
 
 
-society = create_society(_groups())
-generator = create_generator()
-filter_graph = create_filter()
-matrix = create_matrix(_groups())
+Graph = TypeVar("Graph", bound=StateGraph[Any, Any, Any, Any])
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ServedContext(Context):
+    """A context that each request brings anew."""
+
+    journals: str | Path | None = _JOURNALS
+
+
+def _served(graph: Graph) -> Graph:
+    graph.context_schema = ServedContext
+    return graph
+
+
+society = _served(create_society(_groups()))
+generator = _served(create_generator())
+filter_graph = _served(create_filter())
+matrix = _served(create_matrix(_groups()))

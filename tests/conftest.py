@@ -1,10 +1,14 @@
-"""No test reaches the network: connections go to this machine or fail. None fails since the machine
-is busy.
+"""What holds for every test.
+
+No test reaches the network: connections go to this machine or fail. None starts a process unless
+it is marked `process`, so that the quick ones can be told from the others. None fails since the
+machine is busy.
 """
 
 from __future__ import annotations
 
 import socket
+import subprocess
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,19 +23,22 @@ settings.load_profile("patient")
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:
-    if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
-        "127.0.0.1",
-        "::1",
-        "localhost",
-    ):
+    away = self.family in (socket.AF_INET, socket.AF_INET6)
+    if away and address[0] not in ("127.0.0.1", "::1", "localhost"):
         raise AssertionError(f"a test wanted to reach {address}")
     _connect(self, address)
 
 
+def _no_process(self: Any, args: Any, *_: Any, **__: Any) -> None:
+    raise AssertionError(f"mark the test with `process`: it starts {args!r}")
+
+
 @pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def _closed_in(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", _loopback_only)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    if not request.node.get_closest_marker("process"):
+        monkeypatch.setattr(subprocess.Popen, "__init__", _no_process)
 
 
 @pytest.fixture

@@ -103,6 +103,7 @@ def test_a_module_says_what_it_is(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text("utf-8")))
 
 
+@pytest.mark.process
 def test_importing_is_light() -> None:
     code = (
         "import sys, matrix_graph, matrix_graph.filtering, matrix_graph.runs; "

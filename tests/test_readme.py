@@ -16,8 +16,9 @@ def test_every_python_block_is_run() -> None:
     assert len(SNIPPETS) == README.count("```python") == 7
 
 
-@pytest.mark.local
+@pytest.mark.model
 @pytest.mark.parametrize("number", range(len(SNIPPETS)))
+@pytest.mark.process
 def test_a_snippet_runs(number: int, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", SNIPPETS[number]],

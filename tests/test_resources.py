@@ -50,6 +50,7 @@ async def test_contexts_that_nobody_holds_are_closed_and_collected(server: FakeS
     assert not any(ref() for ref in gone)
 
 
+@pytest.mark.slow
 async def test_a_graphs_context_goes_with_the_invocation(server: FakeServer) -> None:
     graph = create_society(groups(2)).compile(store=InMemoryStore())
     before = _writers()

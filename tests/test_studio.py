@@ -23,6 +23,8 @@ from langgraph_sdk import get_sync_client
 from matrix_graph.testing import FakeServer
 from tests.helpers import scenario, sft
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -104,3 +106,59 @@ def test_a_run_over_the_api(
     names = {str(node["id"]) for node in drawn["nodes"]}
     if graph in ("society", "matrix"):
         assert any("Ebo Ansah" in name or "group-001" in name for name in names), names
+
+
+def _open(port: int) -> tuple[int, int]:
+    """Threads and open files of whoever listens on the port."""
+    for process in Path("/proc").iterdir():
+        command = process / "cmdline"
+        try:
+            if f"--port\0{port}" in command.read_text() and "langgraph" in command.read_text():
+                return len(list((process / "task").iterdir())), len(
+                    list((process / "fd").iterdir())
+                )
+        except OSError:
+            continue
+    raise AssertionError("there is no server")
+
+
+def test_requests_leave_nothing_open(studio: str, server: FakeServer) -> None:
+    context = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
+    client = get_sync_client(url=studio)
+    port = int(studio.rpartition(":")[2])
+    try:
+        for _ in range(8):
+            client.runs.wait(None, "society", input={"quota": 1}, context=context)
+        threads, files = _open(port)
+        for _ in range(24):
+            client.runs.wait(None, "society", input={"quota": 1}, context=context)
+        now = _open(port)
+    finally:
+        client.close()
+    assert now[0] <= threads + 3
+    assert now[1] <= files + 12
+
+
+def test_a_thread_that_is_resumed_finds_what_is_paid_for(studio: str, server: FakeServer) -> None:
+    context: dict[str, Any] = {
+        "model": "openai:fake",
+        "embeddings": "openai:fake",
+        "base_url": server.url,
+    }
+    wanted = {"quota": 1, "wanted": [{"kind": "sft", "count": 6}]}
+    client = get_sync_client(url=studio)
+    try:
+        client.runs.wait(None, "matrix", input=wanted, context=context)
+        whole = server.requests.total()
+        thread = client.threads.create()["thread_id"]
+        capped = context | {"max_calls": whole - 3}
+        out: Any = client.runs.wait(
+            thread, "matrix", input=wanted, context=capped, raise_error=False
+        )
+        assert "CapReached" in json.dumps(out)
+        assert server.requests.total() == 2 * whole - 3
+        out = client.runs.wait(thread, "matrix", input=None, context=context)
+        assert out["kept"] == {"sft": 6}
+        assert server.requests.total() == 2 * whole
+    finally:
+        client.close()

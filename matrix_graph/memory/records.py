@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from langgraph.store.base import BaseStore, GetOp, Op, PutOp
 
+from matrix_graph.errors import InputError
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.buffer import Buffer
 
@@ -38,10 +39,20 @@ class Records:
         return item.value if item else None
 
     async def asome(self, kind: Kind, keys: Sequence[str]) -> list[dict[str, Any]]:
-        """The records under these ids, in their order; those that are not there are left out."""
+        """The records under these ids, in their order.
+
+        Raises:
+            InputError: one is not there.
+        """
         gets: list[Op] = [GetOp((kind, self._run), key) for key in keys]
-        found: list[Any] = await self._store.abatch(gets)
-        return [item.value for item in found if item]
+        found: list[Any] = await self._store.abatch(gets) if gets else []
+        for key, item in zip(keys, found, strict=True):
+            if item is None:
+                raise InputError(
+                    f"The store holds no {kind} {key!r} of run {self._run!r}; compile the graph "
+                    "with the store that the thread began with."
+                )
+        return [item.value for item in found]
 
     async def aall(self, kind: Kind) -> list[dict[str, Any]]:
         """All records of a kind, by id."""

@@ -34,6 +34,7 @@ def write_report(folder: Path) -> Path:
 
 def render(record: RunRecord) -> str:
     """A run as a page."""
+    header = _header(record)
     parts = {
         "Society": society.society_map(record),
         "Timeline": society.timeline(record),
@@ -46,7 +47,7 @@ def render(record: RunRecord) -> str:
         "People": society.agents(record),
         "Cost": rows.cost(record),
     }
-    return _page(f"{record.folder.name}: a society and its rows", _header(record), parts)
+    return _page(f"{record.folder.name}: a society and its rows", header, parts)
 
 
 def render_filtered(record: FilterRecord) -> str:
@@ -98,6 +99,7 @@ def _page(title: str, header: Html, parts: Mapping[str, Html]) -> str:
 
 
 def _header(record: RunRecord) -> Html:
+    ended = record.ended
     counts, config = record.summary.get("counts", {}), record.summary["config"]
     kept = sum(counts.get("kept", {}).values())
     wanted = sum(counts.get("wanted", {}).values())
@@ -116,7 +118,7 @@ def _header(record: RunRecord) -> Html:
     told = (
         f"Written by {config['model']}, seed {record.summary['seed']}, communication "
         f"{config['communication']}; "
-        f"the run ended: {record.ended}. All of it is invented by a model."
+        f"the run ended: {ended}. All of it is invented by a model."
     )
     return tag(
         "header", tag("h1", record.folder.name), tag("p", told), tag("div", *shown, class_="tiles")

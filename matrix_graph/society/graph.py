@@ -17,14 +17,14 @@ from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.memory import Memory
 from matrix_graph.resources import opened
-from matrix_graph.schema import Group, Message
+from matrix_graph.schema import Group
 from matrix_graph.society.group import create_group
 from matrix_graph.society.messages import HEARD, TOLD
 from matrix_graph.society.progress import can_act, fresh_progress
 from matrix_graph.society.state import (
     GroupInput,
-    News,
     Progress,
+    Sent,
     SocietyInput,
     SocietyOutput,
     SocietyState,
@@ -102,7 +102,8 @@ class _Nodes:
             "acted": 0,
             "failed": 0,
             "progress": {},
-            "inboxes": {},
+            "last": {},
+            "waiting": {},
             "news": {},
             "played": {},
         }
@@ -110,21 +111,22 @@ class _Nodes:
     async def router(self, state: SocietyState, runtime: Runtime[Context]) -> Command[Any]:
         """Take in what the groups report, carry their news, and start the next round."""
         reports = sorted(state.get("reports", []), key=lambda report: report["group"])
-        progress, inboxes = dict(state["progress"]), dict(state["inboxes"])
-        news, played = dict(state["news"]), dict(state["played"])
+        progress, waiting = dict(state["progress"]), dict(state["waiting"])
+        news, played, last = dict(state["news"]), dict(state["played"]), dict(state["last"])
         for report in reports:
             progress |= report["progress"]
-            inboxes[report["group"]] = report["inbox"]
+            waiting[report["group"]] = report["waiting"]
+            last[report["group"]] = report["scenario"]
             news[report["group"]] = []
             played[report["group"]] = played.get(report["group"], 0) + 1
         for report in reports:
-            for item in report["outgoing"]:
-                news[item["group"]] = [*news.get(item["group"], []), item]
+            for sent in report["outgoing"]:
+                news[sent["group"]] = [*news.get(sent["group"], []), sent]
         produced = state["produced"] + sum(bool(report["scenario"]) for report in reports)
         ready = [
             g
             for g in self._groups.values()
-            if self._ready(g, progress, inboxes.get(g.id, {}), news.get(g.id, []))
+            if self._ready(g, progress, waiting.get(g.id, {}), news.get(g.id, []))
         ]
         ready.sort(key=lambda group: played.get(group.id, 0))
         chosen = ready[: max(0, state["quota"] - produced)]
@@ -136,7 +138,8 @@ class _Nodes:
             "acted": state["acted"] + sum(report["actions"] for report in reports),
             "failed": state["failed"] + sum(report["failed"] for report in reports),
             "progress": progress,
-            "inboxes": inboxes,
+            "last": last,
+            "waiting": waiting,
             "news": news,
             "played": played,
         }
@@ -148,7 +151,8 @@ class _Nodes:
                 GroupInput(
                     round=round,
                     progress={m.id: progress[m.id] for m in group.members if m.id in progress},
-                    inbox=inboxes.get(group.id, {}),
+                    last=last.get(group.id, ""),
+                    waiting=waiting.get(group.id, {}),
                     news=news.get(group.id, []),
                 ),
             )
@@ -160,8 +164,8 @@ class _Nodes:
         self,
         group: Group,
         progress: Mapping[str, Progress],
-        inbox: Mapping[str, Sequence[Message]],
-        news: Sequence[News],
+        waiting: Mapping[str, Sequence[str]],
+        news: Sequence[Sent],
     ) -> bool:
         standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]
-        return any(can_act(m, p, bool(inbox.get(m.id) or news)) for m, p in standing)
+        return any(can_act(m, p, bool(waiting.get(m.id) or news)) for m, p in standing)

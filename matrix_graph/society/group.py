@@ -19,6 +19,7 @@ from matrix_graph.context import Context
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.memory import EpisodicMemory, Memory
+from matrix_graph.memory.records import Records
 from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
 from matrix_graph.society.agent import agent_node, runnable_node
@@ -32,6 +33,7 @@ from matrix_graph.society.messages import (
 )
 from matrix_graph.society.modulator import SHORTLIST, Modulator
 from matrix_graph.society.progress import advanced, can_act, fresh_progress
+from matrix_graph.society.record import on_record
 from matrix_graph.society.routing import Nobody, router_of
 from matrix_graph.society.state import (
     STEPS,
@@ -41,6 +43,7 @@ from matrix_graph.society.state import (
     GroupState,
     News,
     Progress,
+    Sent,
     Turn,
     time_of,
 )
@@ -128,7 +131,7 @@ class _Nodes:
             moment = await self._follow(state, modulator)
         else:
             modulator = self._modulator(runtime, resources, state["round"])
-            moment = await self._open(state, modulator)
+            moment = await self._open(state, modulator, resources.records(runtime.store))
         update = _noted(state, moment, modulator.failures)
         await self._tell(runtime, {**state, **update}, moment)
         acting = [
@@ -164,8 +167,10 @@ class _Nodes:
             actions=len(state["actions"]),
             failed=len(failures),
             progress=state["progress"],
-            inbox=state["inbox"],
-            outgoing=outgoing,
+            waiting=_waiting(state),
+            outgoing=[
+                Sent(group=item["group"], scenario=name, action=item["action"]) for item in outgoing
+            ],
         )
         return GroupOutput(reports=[report])
 
@@ -241,12 +246,13 @@ class _Nodes:
         await memory.aremember(moment.memories, durable=self._durable)
         await put_in_mind(turns, queries, memory, now)
 
-    async def _open(self, state: GroupState, modulator: Modulator) -> _Moment:
+    async def _open(self, state: GroupState, modulator: Modulator, records: Records) -> _Moment:
         progress = {i: state["progress"].get(i) or fresh_progress() for i in self._members}
-        choices = await modulator.receive(state["news"])
-        messages, deliveries = received(self._group, choices, state["news"])
+        before, news = await on_record(state, self._group.id, records)
+        choices = await modulator.receive(news)
+        messages, deliveries = received(self._group, choices, news)
         heard = memories_of([], messages, state["round"] * STEPS - 1, first=_NEWS)
-        inbox = sorted_in(state["inbox"], messages)
+        inbox = sorted_in({}, [*before, *messages])
         return _Moment(0, progress, inbox, [], messages, deliveries, [], heard)
 
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
@@ -349,6 +355,16 @@ def _noted(state: GroupState, moment: _Moment, unrouted: Sequence[Failure]) -> d
         "deliveries": [*state.get("deliveries", []), *moment.deliveries],
         "failures": [*state.get("failures", []), *moment.failures, *unrouted],
     }
+
+
+def _waiting(state: GroupState) -> dict[str, list[str]]:
+    """Ids of the messages that nobody has reacted to yet, by recipient.
+
+    Where nobody acted they are for people who act no more.
+    """
+    if not state["actions"]:
+        return {}
+    return {agent: [m["id"] for m in inbox] for agent, inbox in state["inbox"].items()}
 
 
 def _described(persona: Persona) -> Person:

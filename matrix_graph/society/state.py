@@ -73,6 +73,14 @@ class News(TypedDict):
     reason: str
 
 
+class Sent(TypedDict):
+    """News on its way to a group: an action of a scenario that is on record."""
+
+    group: str
+    scenario: str
+    action: str
+
+
 class GroupReport(TypedDict):
     """What a group hands to the society when its scenario is over; `scenario` is empty if nothing
     happened.
@@ -83,8 +91,8 @@ class GroupReport(TypedDict):
     actions: int
     failed: int
     progress: dict[str, Progress]
-    inbox: dict[str, list[Message]]
-    outgoing: list[News]
+    waiting: dict[str, list[str]]
+    outgoing: list[Sent]
 
 
 def collected(before: list[Outcome], new: list[Outcome] | None) -> list[Outcome]:
@@ -98,18 +106,23 @@ def reported(before: list[GroupReport], new: list[GroupReport] | None) -> list[G
 
 
 class GroupInput(TypedDict):
-    """What a group starts a scenario with."""
+    """What a group starts a scenario with.
+
+    `waiting` holds ids of messages by recipient; they are in the group's last scenario, `last`.
+    """
 
     round: int
     progress: dict[str, Progress]
-    inbox: dict[str, list[Message]]
-    news: list[News]
+    last: str
+    waiting: dict[str, list[str]]
+    news: list[Sent]
 
 
 class GroupState(GroupInput):
     """A group within a scenario. `step` counts the modulator steps taken."""
 
     step: int
+    inbox: dict[str, list[Message]]
     outcomes: Annotated[list[Outcome], collected]
     actions: list[Action]
     messages: list[Message]
@@ -131,7 +144,9 @@ class SocietyInput(TypedDict):
 
 
 class SocietyState(SocietyInput):
-    """The society between scenarios."""
+    """The society between scenarios. What waits for a group's next one is on record in scenarios;
+    here are its ids.
+    """
 
     round: int
     produced: int
@@ -139,8 +154,9 @@ class SocietyState(SocietyInput):
     failed: int
     played: dict[str, int]
     progress: dict[str, Progress]
-    inboxes: dict[str, dict[str, list[Message]]]
-    news: dict[str, list[News]]
+    last: dict[str, str]
+    waiting: dict[str, dict[str, list[str]]]
+    news: dict[str, list[Sent]]
     reports: Annotated[list[GroupReport], reported]
 
 

@@ -152,6 +152,7 @@ async def test_a_branch_costs_nothing_up_to_the_edit(
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.slow
 async def test_a_plan_and_who_is_told_can_be_changed_as_well(folder: Path, tmp_path: Path) -> None:
     record = RunRecord(folder)
     person = record.groups[0].members[0]
@@ -210,6 +211,7 @@ def test_on_a_screen(folder: Path) -> None:
     assert all(command.split()[0].rstrip(",") in shown for command in HELP)
 
 
+@pytest.mark.process
 def test_a_session_of_a_whole_process(folder: Path) -> None:
     lines = ["next", 'edit I burn the letter, "all of it".', "diff", "pair other", "quit"]
     command = [sys.executable, "-m", "matrix_graph.terminal.cli", "debug", str(folder)]

@@ -52,6 +52,8 @@ from matrix_graph.terminal.screen import Screen
 from matrix_graph.testing import FakeChat, FakeServer, Faults
 from tests.helpers import close, context, groups
 
+pytestmark = pytest.mark.slow
+
 SOCIETY = groups(3, 2)
 CONFIG: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 1_000}
 
@@ -511,6 +513,7 @@ async def test_a_run_is_not_lived_again_over_itself(server: FakeServer, tmp_path
     assert RunRecord(tmp_path / "run").scenarios
 
 
+@pytest.mark.process
 def test_a_terminated_debugger_leaves_a_run_that_can_go_on(
     server: FakeServer, tmp_path: Path
 ) -> None:
@@ -611,6 +614,7 @@ def begun(server: FakeServer, out: Path) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("killed", [True, False])
+@pytest.mark.process
 def test_a_run_that_goes_on_elsewhere_or_was_killed_can_be_looked_at(
     killed: bool, server: FakeServer, tmp_path: Path
 ) -> None:
@@ -641,6 +645,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(p): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
+@pytest.mark.process
 def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --price fake=1,2 --base-url {server.url} --out {out}"
@@ -668,6 +673,7 @@ def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
     assert "I hid the key." in json.dumps(RunRecord(out).scenarios)
 
 
+@pytest.mark.process
 def test_leaving_in_the_middle_says_how_to_go_on(server: FakeServer, tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = (
@@ -699,6 +705,7 @@ def test_leaving_in_the_middle_says_how_to_go_on(server: FakeServer, tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 def test_ctrl_c_holds_a_run_that_was_let_go(server: FakeServer, tmp_path: Path) -> None:
     server.faults = Faults(latency=0.1)
     with Debugger(

@@ -165,6 +165,7 @@ def test_no_answer_however_odd_raises(given: str, truth: str) -> None:
 
 
 @given(st.lists(st.sampled_from(["7", "x = 7", "8", "10:45", "[1, 2]", "Paris"]), min_size=1))
+@pytest.mark.slow
 def test_the_majority_is_one_of_the_answers(responses: list[str]) -> None:
     most = majority(responses)
     votes = sum(same_answer(response, most) is True for response in responses)

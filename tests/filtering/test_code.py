@@ -32,6 +32,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("code", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.slow
 def test_hostile_code_is_stopped_told_and_the_next_runs(code: str, tmp_path: Path) -> None:
     marker = tmp_path / "escaped"
     began = time.monotonic()

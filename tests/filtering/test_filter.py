@@ -225,6 +225,7 @@ COLUMNS = [
         {"rewards": [float("-inf")], "chosen_score": 10**400},
     ]
 )
+@pytest.mark.slow
 def test_no_row_however_odd_raises(rows: list[Row]) -> None:
     rules = Rules.model_validate(
         {"pass_rate": True, "learnability": True, "min_reward": True, "rip": True, "consistent": True,

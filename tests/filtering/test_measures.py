@@ -144,6 +144,7 @@ async def test_a_row_without_rollouts_goes_with_the_reason() -> None:
     assert dropped["0"] == ("no rollouts", "0: the answer was empty")
 
 
+@pytest.mark.slow
 async def test_a_verifier_runs_tests_and_compares_answers() -> None:
     code = sft("code", ASK) | {
         "tests": "assert double(2) == 4",
@@ -262,6 +263,7 @@ async def test_a_reward_model_behind_http(tmp_path: Path) -> None:
     await close(silent)
 
 
+@pytest.mark.slow
 async def test_a_reward_model_that_is_not_there_pauses() -> None:
     silent = Context(model=NONE, embeddings=NONE, timeout=1)
     with pytest.raises(ProviderDown, match="answers nobody"):

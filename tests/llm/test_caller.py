@@ -111,6 +111,7 @@ async def test_passing_faults_lose_no_call(server: FakeServer) -> None:
     await close(ctx)
 
 
+@pytest.mark.slow
 async def test_a_provider_that_is_down_stops_the_run_soon(server: FakeServer) -> None:
     server.faults = Faults(throttle=1.0, retry_after=0.5)
     ctx, started = _at(server), time.monotonic()
@@ -172,6 +173,7 @@ async def test_a_wrong_key_is_bad_input(
     await close(ctx)
 
 
+@pytest.mark.slow
 async def test_a_timeout_is_told_and_tried_again(server: FakeServer) -> None:
     server.faults = Faults(latency=5.0)
     ctx = _at(server, timeout=0.1)
@@ -187,6 +189,7 @@ async def test_any_chat_model_can_be_asked_for_a_shape() -> None:
     await close(ctx)
 
 
+@pytest.mark.slow
 async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(
     server: FakeServer,
 ) -> None:
@@ -206,6 +209,7 @@ async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(
     await close(ctx)
 
 
+@pytest.mark.slow
 async def test_a_request_that_always_fails_is_no_outage(server: FakeServer) -> None:
     random.seed(1)  # the words of a probe are drawn, and might be among those that fail
     server.faults = Faults(broken=0.05)

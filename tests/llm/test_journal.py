@@ -75,6 +75,7 @@ async def test_a_cancelled_caller_does_not_stop_the_writer(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("after", [40, 200, 900])
+@pytest.mark.process
 def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int) -> None:
     path = tmp_path / "j.sqlite"
     process = subprocess.Popen(

@@ -18,7 +18,7 @@ from matrix_graph.runs.runner import arun
 from tests.helpers import close, slot
 
 SMALL = Path(__file__).parents[2] / "prompts" / "small"
-pytestmark = pytest.mark.local
+pytestmark = pytest.mark.model
 
 
 class Choice(BaseModel):

@@ -74,6 +74,7 @@ def _brute_force(given: list[Memory], query: Query, now: int, k: int, w: Weights
     batches=st.lists(memories, max_size=3), text=texts, now=st.integers(-1, 10), k=st.integers(1, 8)
 )
 @settings(max_examples=1000, deadline=None)
+@pytest.mark.slow
 def test_recall_is_exactly_brute_force(
     batches: list[list[Memory]], text: str, now: int, k: int
 ) -> None:
@@ -274,6 +275,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.process
 def test_30_sigkills_lose_no_acknowledged_memory_and_double_none(tmp_path: Path) -> None:
     rng, acknowledged, start = random.Random(1), set[tuple[str, int]](), 0
     for _ in range(30):

@@ -192,6 +192,7 @@ json_values = st.recursive(
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@pytest.mark.slow
 def test_any_json_under_any_name_comes_back_as_it_was(
     puts: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -233,6 +234,7 @@ def test_ttl_is_honestly_unsupported(tmp_path: Path) -> None:
     ours.close()
 
 
+@pytest.mark.slow
 def test_a_large_store_still_finds_the_nearest(tmp_path: Path) -> None:
     ours = ChromaStore(tmp_path, index=INDEX)
     things = [
@@ -305,6 +307,7 @@ async def test_the_loop_goes_on_while_chroma_works(tmp_path: Path) -> None:
     ours.close()
 
 
+@pytest.mark.process
 def test_a_second_process_is_told(tmp_path: Path) -> None:
     ours = ChromaStore(tmp_path)
     twice = ChromaStore(tmp_path)

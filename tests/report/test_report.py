@@ -26,6 +26,8 @@ from matrix_graph.runs.runner import run
 from matrix_graph.testing import FakeServer
 from tests.helpers import sft
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     "<script>document.title='hacked'</script>",
     '"><img src=x onerror="document.title=\'hacked\'">',
@@ -118,6 +120,7 @@ def test_what_they_wrote_is_text(folder: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; .ci/run installs Debian's")
+@pytest.mark.process
 def test_a_browser_runs_our_script_and_no_other(folder: Path, tmp_path: Path) -> None:
     assert CHROMIUM
     flags = (

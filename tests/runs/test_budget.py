@@ -23,6 +23,8 @@ from matrix_graph.runs.filter_runner import afilter_rows
 from matrix_graph.runs.runner import RunResult, arun
 from matrix_graph.testing import FakeServer, Faults, prose
 
+pytestmark = pytest.mark.slow
+
 PRICES = {"fake": (100, 200), "student": (10, 20), "first": (1000, 2000), "second": (300, 400)}
 COMMAND = [sys.executable, "-m", "matrix_graph.terminal.cli", "run"]
 
@@ -120,6 +122,7 @@ async def test_after_an_outage_the_account_is_what_the_server_saw(tmp_path: Path
         assert done.summary["calls"] == sum(server.used.values(), Usage()).requests
 
 
+@pytest.mark.process
 def test_stopped_at_any_moment_the_account_is_what_the_server_counted(
     server: FakeServer, tmp_path: Path
 ) -> None:

@@ -44,6 +44,7 @@ def cli(*arguments: Any, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=clean_env, check=False)
 
 
+@pytest.mark.process
 def test_without_a_model(file: Path, tmp_path: Path) -> None:
     benchmark = tmp_path / "bench.txt"
     benchmark.write_text(ROWS[7]["prompt"] + "\n")
@@ -71,6 +72,8 @@ def test_without_a_model(file: Path, tmp_path: Path) -> None:
     assert "--overwrite" in again.stderr
 
 
+@pytest.mark.process
+@pytest.mark.slow
 async def test_everything_then_other_thresholds_without_a_call(
     file: Path, tmp_path: Path, server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,6 +114,7 @@ async def test_everything_then_other_thresholds_without_a_call(
     assert sum(server.requests.values()) == requests
 
 
+@pytest.mark.process
 async def test_a_stopped_run_goes_on_and_pays_for_nothing_twice(
     file: Path, tmp_path: Path, server: FakeServer
 ) -> None:
@@ -160,6 +164,7 @@ async def test_a_stopped_run_goes_on_and_pays_for_nothing_twice(
         ),
     ],
 )
+@pytest.mark.process
 def test_what_cannot_work_is_told_before_anything_is_written(
     file: Path, tmp_path: Path, options: list[str], told: str
 ) -> None:
@@ -249,6 +254,7 @@ ODD = (
 )
 
 
+@pytest.mark.process
 def test_rows_of_odd_shapes_are_dropped_with_a_reason_or_kept(tmp_path: Path) -> None:
     (tmp_path / "odd.jsonl").write_text(
         "\ufeff" + "".join(json.dumps(row) + "\n" for row in [*ODD, *ROWS[:3]])
@@ -273,6 +279,7 @@ def test_rows_of_odd_shapes_are_dropped_with_a_reason_or_kept(tmp_path: Path) ->
     [(b"\xff\xfe", "UTF-8"), (b"[" * 200_000, "not JSON"), (b"5\n", "not a JSON object"), (b"", "holds no row"),
      (b'{"instruction": "a", "output": "b"}\n', "TRL's layouts")],
 )  # fmt: skip
+@pytest.mark.process
 def test_files_that_are_no_rows(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "rows.jsonl").write_bytes(content)
     done = cli("filter", tmp_path / "rows.jsonl", "--out", tmp_path / "out")
@@ -280,6 +287,7 @@ def test_files_that_are_no_rows(tmp_path: Path, content: bytes, told: str) -> No
     assert told in done.stderr
 
 
+@pytest.mark.slow
 async def test_a_run_can_carry_the_whole_funnel(tmp_path: Path, server: FakeServer) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("judged: {min_quality: 3, safe: false}\n")

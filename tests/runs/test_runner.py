@@ -20,6 +20,8 @@ from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.runner import RunResult, arun, run
 from matrix_graph.testing import FakeServer, Faults
 
+pytestmark = pytest.mark.slow
+
 
 def config(server: FakeServer, out: Path, **options: Any) -> RunConfig:
     small = {
@@ -162,6 +164,7 @@ async def test_a_key_that_is_withdrawn_pauses_the_run(server: FakeServer, tmp_pa
     assert (await arun(RunConfig(out=tmp_path), resume=True)).complete
 
 
+@pytest.mark.process
 def test_two_processes_cannot_work_on_one_run(server: FakeServer, tmp_path: Path) -> None:
     run(config(server, tmp_path))
     code = f"from matrix_graph import ChromaStore; ChromaStore({str(tmp_path / 'chroma')!r}); print(); input()"
@@ -301,6 +304,7 @@ async def test_keys_are_in_no_file(
     assert not any(b"verysecret" in path.read_bytes() for path in files)
 
 
+@pytest.mark.process
 def test_sigkill_at_any_moment_then_resume_gives_the_same_run(
     server: FakeServer, tmp_path: Path
 ) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from matrix_graph.schema import Profile
 from matrix_graph.society.personas import awrite_personas
 from matrix_graph.testing import FakeChat
@@ -18,6 +20,7 @@ async def test_a_profile_without_a_persona_is_a_failure_and_the_others_go_on() -
     assert sorted(heard) == ["p0", "p1", "p2", "p3"]
 
 
+@pytest.mark.slow
 async def test_a_call_that_cannot_work_is_told() -> None:
     model = FakeChat(replies={"Name: ": ValueError("context too long")})
     personas, failures = await awrite_personas(

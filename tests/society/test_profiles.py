@@ -120,6 +120,7 @@ def test_scrubbing_twice_changes_nothing(text: str) -> None:
 
 
 @given(count=st.integers(1, 400), seed=st.integers(0, 5))
+@pytest.mark.slow
 def test_a_sample_has_the_size_asked_and_no_person_twice(count: int, seed: int) -> None:
     profiles, _ = load_profiles()
     chosen = sample_profiles(profiles, count, seed)

@@ -19,6 +19,8 @@ import pytest
 from matrix_graph.runs.runner import RunResult
 from matrix_graph.testing import FakeServer, Faults
 
+pytestmark = pytest.mark.process
+
 CLI = [sys.executable, "-m", "matrix_graph.terminal.cli"]
 
 
@@ -296,3 +298,12 @@ def test_a_run_says_how_far_off_the_estimate_was(server: FakeServer, tmp_path: P
         r"estimated\s+\d+ calls, .* \(calls \d+% (more|fewer), tokens \d+% (more|fewer)\)",
         done.stderr,
     )
+
+
+def test_rows_of_others_are_shown_whatever_their_provenance(tmp_path: Path) -> None:
+    (tmp_path / "dataset").mkdir()
+    row = {"id": "1", "prompt": "How?", "completion": "So.", "provenance": "a book of 1910"}
+    (tmp_path / "dataset" / "rows.jsonl").write_text(json.dumps(row) + "\n")
+    done = cli("show", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "How?" in done.stdout

@@ -13,12 +13,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from matrix_graph.debugger.branch import afork_run, areplay_run
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import RunResult, arun
 from matrix_graph.testing import FakeServer
+
+pytestmark = pytest.mark.slow
 
 SMALL = {
     "agents": 4,
@@ -110,6 +114,7 @@ async def test_a_stranger_cannot_be_played(server: FakeServer, tmp_path: Path) -
     assert [question["agent"] for question in result.asked.values()] == ["p050"]
 
 
+@pytest.mark.process
 def test_at_a_terminal(server: FakeServer, tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = (
