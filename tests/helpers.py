@@ -59,8 +59,14 @@ def scenario(number: int, agents: list[str], summary: str, *, steps: int = 1) ->
         for agent in agents
         for step in range(steps)
     ]
-    origin = {"id": f"s{number}", "group": f"g{number % 2}", "round": number}
-    return Scenario(**origin, agents=agents, actions=actions, summary=summary)  # type: ignore[typeddict-item]
+    return Scenario(
+        id=f"s{number}",
+        group=f"g{number % 2}",
+        round=number,
+        agents=agents,
+        actions=actions,
+        summary=summary,
+    )
 
 
 async def close(context: Context) -> None:

@@ -99,10 +99,11 @@ async def test_events_stream_and_calls_carry_the_agents_names() -> None:
 
     graph = create_society(groups(2)).compile(store=InMemoryStore())
     config: Any = {"callbacks": [Listener()], "recursion_limit": 1_000}
-    events = [
+    given: Any = {"quota": 1}
+    events: list[Any] = [
         data
         async for _, data in graph.astream(
-            {"quota": 1}, config, context=context(), stream_mode="custom", subgraphs=True
+            given, config, context=context(), stream_mode="custom", subgraphs=True
         )
     ]
     assert {event["event"] for event in events} >= {"step", "scenario"}
@@ -120,7 +121,7 @@ async def test_events_stream_and_calls_carry_the_agents_names() -> None:
 
 async def test_langgraphs_retries_and_cache_stand_beside_ours() -> None:
     model = FakeChat()
-    builder = StateGraph(dict, Context)
+    builder: Any = StateGraph(dict, Context)
 
     async def flaky(state: dict[str, Any]) -> dict[str, Any]:
         model.calls += 100

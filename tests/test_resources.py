@@ -20,7 +20,7 @@ from matrix_graph import Context, ModulatedState, RunConfig, add_modulator, arun
 from matrix_graph.errors import InputError
 from matrix_graph.llm.provider import fault_of
 from matrix_graph.resources import opened, opening
-from matrix_graph.testing import FakeServer
+from matrix_graph.testing import FakeChat, FakeServer
 from tests.helpers import context, groups, slot
 
 ASK = [{"role": "user", "content": "Where is the ferry?"}]
@@ -181,8 +181,6 @@ def test_mistakes_in_code_travel_up_and_faults_of_servers_do_not() -> None:
 
 
 async def test_a_defect_in_a_model_is_no_outage() -> None:
-    from tests.helpers import FakeChat
-
     broken = context(model=FakeChat(replies={"ferry": TypeError("not a model's fault")}))
     with pytest.raises(TypeError, match="fault"):
         await (await opened(broken)).model.text(slot("a"), ASK)

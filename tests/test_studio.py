@@ -41,7 +41,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     config["graphs"] = {name: str(ROOT / path) for name, path in config["graphs"].items()}
     (home / "langgraph.json").write_text(json.dumps(config | {"dependencies": [str(ROOT)]}))
     command = [
-        Path(sys.executable).with_name("langgraph"),
+        str(Path(sys.executable).with_name("langgraph")),
         "dev",
         "--no-browser",
         "--no-reload",
@@ -145,7 +145,7 @@ def test_a_thread_that_is_resumed_finds_what_is_paid_for(studio: str, server: Fa
         "embeddings": "openai:fake",
         "base_url": server.url,
     }
-    wanted = {"quota": 1, "wanted": [{"kind": "sft", "count": 6}]}
+    wanted: Any = {"quota": 1, "wanted": [{"kind": "sft", "count": 6}]}
     client = get_sync_client(url=studio)
     try:
         client.runs.wait(None, "matrix", input=wanted, context=context)

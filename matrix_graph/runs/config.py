@@ -24,90 +24,102 @@ class RunConfig(Options):
     """What a run needs to know. Paths are relative to the working directory."""
 
     profiles: Path | None = Field(
-        None, description="JSON Lines of profiles; the shipped synthetic ones by default"
+        default=None, description="JSON Lines of profiles; the shipped synthetic ones by default"
     )
-    agents: int = Field(20, ge=1, le=100_000, description="how many agents live in the society")
-    scenarios: int = Field(12, ge=1, description="how many scenarios to simulate")
-    rows: int = Field(20, ge=1, description="how many rows to keep per kind")
-    kind: tuple[KindName, ...] = Field(("sft",), description=f"kinds of rows: {', '.join(KINDS)}")
+    agents: int = Field(
+        default=20, ge=1, le=100_000, description="how many agents live in the society"
+    )
+    scenarios: int = Field(default=12, ge=1, description="how many scenarios to simulate")
+    rows: int = Field(default=20, ge=1, description="how many rows to keep per kind")
+    kind: tuple[KindName, ...] = Field(
+        default=("sft",), description=f"kinds of rows: {', '.join(KINDS)}"
+    )
     requirements: Path | None = Field(
-        None, description="YAML list of requirements in place of --kind; see README"
+        default=None, description="YAML list of requirements in place of --kind; see README"
     )
     domain: str | None = Field(
-        None, description="what the rows should be about, in your words; anything by default"
+        default=None,
+        description="what the rows should be about, in your words; anything by default",
     )
     model: str = Field(
-        LOCAL, description="'local', or 'openai:NAME' for any server that speaks OpenAI's API"
+        default=LOCAL,
+        description="'local', or 'openai:NAME' for any server that speaks OpenAI's API",
     )
     student: str | None = Field(
-        None, description="the model to be tuned, which writes rejected answers; --model by default"
+        default=None,
+        description="the model to be tuned, which writes rejected answers; --model by default",
     )
-    embeddings: str = Field(LOCAL, description="'local' or 'openai:NAME'")
+    embeddings: str = Field(default=LOCAL, description="'local' or 'openai:NAME'")
     base_url: str | None = Field(
-        None, description="URL of that server with its /v1, such as http://127.0.0.1:8000/v1"
+        default=None,
+        description="URL of that server with its /v1, such as http://127.0.0.1:8000/v1",
     )
     temperature: float | None = Field(
-        None, ge=0, le=2, description="sampling temperature; the provider's own by default"
+        default=None, ge=0, le=2, description="sampling temperature; the provider's own by default"
     )
     max_tokens: int | None = Field(
-        None,
+        default=None,
         ge=16,
         description=f"length limit of an answer ({MAX_TOKENS}; {LOCAL_MAX_TOKENS} for local)",
     )
     communication: Communication = Field(
-        "structured", description="structured, or the control arms random and none"
+        default="structured", description="structured, or the control arms random and none"
     )
     modulator: Routing = Field(
-        "batched",
+        default="batched",
         description="batched: a call routes all actions of a group's step; per_action: one each; human: you do",
     )
     play: tuple[str, ...] = Field(
-        (), description="people whom you play, by id or name, with commas"
+        default=(), description="people whom you play, by id or name, with commas"
     )
     checkpoints: Literal["scenario", "step"] = Field(
-        "scenario",
+        default="scenario",
         description="what LangGraph checkpoints: whole scenarios, or every step at about twice the CPU",
     )
     durability: Durability = Field(
-        "async",
+        default="async",
         description="when checkpoints are written: async, exit (at the end) or sync (before the next step)",
     )
-    group_size: int = Field(5, ge=1, le=10, description="agents per group on average")
+    group_size: int = Field(default=5, ge=1, le=10, description="agents per group on average")
     seed: int = Field(
-        0,
+        default=0,
         ge=0,
         description="seeds sampling, grouping and the random arm; models sample on their own",
     )
     concurrency: int | None = Field(
-        None,
+        default=None,
         ge=1,
         description=f"model calls in flight ({CONCURRENCY}; {LOCAL_CONCURRENCY} for local)",
     )
-    timeout: float = Field(120.0, gt=0, description="seconds per attempt of a model call")
+    timeout: float = Field(default=120.0, gt=0, description="seconds per attempt of a model call")
     max_calls: int | None = Field(
-        None, ge=1, description="pause after so many requests to the model"
+        default=None, ge=1, description="pause after so many requests to the model"
     )
-    max_cost: float | None = Field(None, gt=0, description="pause after so many US dollars")
-    price: dict[str, tuple[float, float]] = Field({}, description=PRICE)
+    max_cost: float | None = Field(default=None, gt=0, description="pause after so many US dollars")
+    price: dict[str, tuple[float, float]] = Field(default={}, description=PRICE)
     decontaminate: Path | None = Field(
-        None, description="benchmark prompts; rows that share an 8-gram with them go"
+        default=None, description="benchmark prompts; rows that share an 8-gram with them go"
     )
     rules: Path | None = Field(
-        None, description="YAML with the filter's rules and thresholds; see README"
+        default=None, description="YAML with the filter's rules and thresholds; see README"
     )
-    judge: tuple[str, ...] = Field((), description="models that judge the rows, with commas")
+    judge: tuple[str, ...] = Field(
+        default=(), description="models that judge the rows, with commas"
+    )
     reward: tuple[str, ...] = Field(
-        (), description="what scores the student's answers; see: matrix-graph filter --help"
+        default=(), description="what scores the student's answers; see: matrix-graph filter --help"
     )
     rollouts: int | None = Field(
-        None, ge=2, le=256, description="answers of the student per row, for rewards"
+        default=None, ge=2, le=256, description="answers of the student per row, for rewards"
     )
-    prompts: Path | None = Field(None, description="folder with your own versions of prompts")
+    prompts: Path | None = Field(
+        default=None, description="folder with your own versions of prompts"
+    )
     offline: bool = Field(
-        False, description="ask no model: go as far as what is on record in --out goes"
+        default=False, description="ask no model: go as far as what is on record in --out goes"
     )
-    out: Path = Field(Path("runs/run"), description="folder for the run")
-    strict: bool = Field(False, description="stop at the first bad profile row")
+    out: Path = Field(default=Path("runs/run"), description="folder for the run")
+    strict: bool = Field(default=False, description="stop at the first bad profile row")
 
     @field_validator("kind", "judge", "reward", "play", mode="before")
     @classmethod

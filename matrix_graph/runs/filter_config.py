@@ -37,48 +37,52 @@ class FilterConfig(Options):
     """What a filter run needs to know. Without judge, student and embeddings no model is needed."""
 
     out: Path = Field(
-        Path("runs/filtered"), description="folder for what is kept, dropped and counted"
+        default=Path("runs/filtered"), description="folder for what is kept, dropped and counted"
     )
-    rules: Path | None = Field(None, description="YAML with rules and thresholds; see README")
+    rules: Path | None = Field(
+        default=None, description="YAML with rules and thresholds; see README"
+    )
     decontaminate: Path | None = Field(
-        None, description="benchmark prompts; rows that share an 8-gram with them go"
+        default=None, description="benchmark prompts; rows that share an 8-gram with them go"
     )
     judge: tuple[str, ...] = Field(
-        (), description="models that judge, with commas: 'local' or 'openai:NAME'"
+        default=(), description="models that judge, with commas: 'local' or 'openai:NAME'"
     )
     student: str | None = Field(
-        None, description="the model to be trained, whose answers show what it would learn"
+        default=None, description="the model to be trained, whose answers show what it would learn"
     )
     reward: tuple[str, ...] = Field(
-        (), description=f"what scores its answers: {REWARDS}; verifier, judge by default"
+        default=(), description=f"what scores its answers: {REWARDS}; verifier, judge by default"
     )
     rollouts: int | None = Field(
-        None, ge=2, le=256, description="answers of the student per row (8)"
+        default=None, ge=2, le=256, description="answers of the student per row (8)"
     )
     embeddings: str | None = Field(
-        None, description="'local' or 'openai:NAME', for semantic duplicates and selection"
+        default=None, description="'local' or 'openai:NAME', for semantic duplicates and selection"
     )
     select: int | None = Field(
-        None, ge=1, description="keep so many: difficulty × quality, none too like another"
+        default=None, ge=1, description="keep so many: difficulty × quality, none too like another"
     )
     base_url: str | None = Field(
-        None, description="URL of the server behind openai: names, with its /v1"
+        default=None, description="URL of the server behind openai: names, with its /v1"
     )
     language: str | None = Field(
-        None, description="language of rows that do not say their own, such as English"
+        default=None, description="language of rows that do not say their own, such as English"
     )
-    temperature: float = Field(0.8, ge=0, le=2, description="of the student; judges have 0")
-    seed: int = Field(0, ge=0, description="seeds the controls and the bootstrap")
-    concurrency: int | None = Field(None, ge=1, description="model calls in flight")
-    timeout: float = Field(120.0, gt=0, description="seconds per attempt of a model call")
+    temperature: float = Field(default=0.8, ge=0, le=2, description="of the student; judges have 0")
+    seed: int = Field(default=0, ge=0, description="seeds the controls and the bootstrap")
+    concurrency: int | None = Field(default=None, ge=1, description="model calls in flight")
+    timeout: float = Field(default=120.0, gt=0, description="seconds per attempt of a model call")
     max_calls: int | None = Field(
-        None, ge=1, description="stop after so many requests, to all models together"
+        default=None, ge=1, description="stop after so many requests, to all models together"
     )
     max_cost: float | None = Field(
-        None, gt=0, description="stop after so many US dollars, for all models together"
+        default=None, gt=0, description="stop after so many US dollars, for all models together"
     )
-    price: dict[str, tuple[float, float]] = Field({}, description=PRICE)
-    prompts: Path | None = Field(None, description="folder with your own versions of prompts")
+    price: dict[str, tuple[float, float]] = Field(default={}, description=PRICE)
+    prompts: Path | None = Field(
+        default=None, description="folder with your own versions of prompts"
+    )
 
     @field_validator("judge", "reward", mode="before")
     @classmethod

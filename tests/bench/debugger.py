@@ -15,7 +15,7 @@ from rich.table import Table
 
 from matrix_graph import ChromaStore, create_society
 from matrix_graph.debugger import Debugger
-from matrix_graph.resources import resources
+from matrix_graph.resources import opened
 from matrix_graph.runs.process import tuned_process
 from tests.bench.machine import machine
 from tests.bench.server import fake_context, serving
@@ -32,15 +32,16 @@ async def _lived(url: str, how: str) -> float:
     groups = people(AGENTS)
     with tempfile.TemporaryDirectory() as folder:
         context = fake_context(url, folder, SLOTS)
-        await asyncio.to_thread(resources, context)
+        await opened(context)
         store = ChromaStore(Path(folder, "chroma"))
         graph = create_society(groups, agent_checkpoints=False).compile(store=store)
-        given, config = {"quota": len(groups) * ROUNDS}, {"recursion_limit": 100_000}
+        given: Any = {"quota": len(groups) * ROUNDS}
+        config: Any = {"recursion_limit": 100_000}
         begun = time.process_time()
         if how == "bare":
-            state: dict[str, Any] = await graph.ainvoke(given, config, context=context)  # type: ignore[arg-type]
+            state: dict[str, Any] = await graph.ainvoke(given, config, context=context)
         else:
-            debugger = Debugger(graph, given, groups=groups, context=context, config=config)  # type: ignore[arg-type]
+            debugger = Debugger(graph, given, groups=groups, context=context, config=config)
             if how == "breaks":
                 for kind, what in (("text", "no such words"), ("failure", "")):
                     debugger.break_on(kind, what)

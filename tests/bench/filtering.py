@@ -11,6 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -48,7 +49,8 @@ def _once(count: int) -> dict[str, float]:
         : 1 + next(n for n, step in enumerate(steps) if isinstance(step, Contamination))
     ]:
         started = time.perf_counter()
-        gone = {drop.id for drop in step(rows, [])}  # type: ignore[union-attr]
+        found: Any = step.find(rows)
+        gone = {drop.id for drop in found}
         rows = [row for row in rows if row["id"] not in gone]
         cost[step.name] = time.perf_counter() - started
     cost["all"] = time.perf_counter() - begun

@@ -97,7 +97,8 @@ def _trial(world: World, steps: tuple[Step, ...], seed: int) -> tuple[float, flo
         for n, r in enumerate(rewards)
     ]
     for step in steps:
-        dropped = {drop.id for drop in step(rows, [])}  # type: ignore[union-attr]
+        found: Any = step.find(rows)
+        dropped = {drop.id for drop in found}
         rows = [row for row in rows if row["id"] not in dropped]
     kept = np.array([int(row["id"]) for row in rows])
     drawn = rng.choice(TASKS, len(kept), replace=False)

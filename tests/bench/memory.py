@@ -12,7 +12,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -27,7 +29,7 @@ AGENTS, GROUP, DIMS, K, REPEATS = 1000, 5, 384, 5, 5
 TEXT = "I told the whole market that the oven at the shop is broken again and that I need somebody before Sunday, {}."
 
 
-def _unit(rng: np.random.Generator, n: int) -> np.ndarray:
+def _unit(rng: np.random.Generator, n: int) -> Any:
     vectors = rng.normal(size=(n, DIMS)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -84,9 +86,9 @@ async def _fill(folder: Path) -> None:
         if first in (0, AGENTS - 100):
             agents = first + 100
             rounds = [
-                await _cpu_ms(lambda n=agents: _recall_round(memory, rng, 9, n), agents)
+                await _cpu_ms(partial(_recall_round, memory, rng, 9, agents), agents)
                 for _ in range(9)
-            ]  # type: ignore[misc]
+            ]
             recall.append(statistics.median(rounds))
     found = {
         "remember at 10,000": remember[0],

@@ -23,7 +23,7 @@ from matrix_graph.testing import Faults
 from tests.bench.bare import bare
 from tests.bench.machine import machine
 from tests.bench.server import fake_context, serving
-from tests.helpers import scenario
+from tests.helpers import scenario, slot
 
 ROWS, SLOTS, REPEATS = 1000, 32, 5
 
@@ -32,7 +32,9 @@ async def _rows(url: str) -> dict[str, float]:
     """Rows written and filtered, with a journal on disk."""
     with tempfile.TemporaryDirectory() as folder:
         context = fake_context(url, folder, SLOTS)
-        await (await opened(context)).model.text("warm", [{"role": "user", "content": "Ready?"}])
+        await (await opened(context)).model.text(
+            slot("warm"), [{"role": "user", "content": "Ready?"}]
+        )
         wanted: Any = {
             "requirements": [{"kind": "sft", "count": ROWS, "single_call": True}],
             "scenarios": _lived(),

@@ -29,8 +29,13 @@ def serving(faults: Faults | None = None) -> Iterator[str]:
 
 def fake_context(url: str, folder: str, slots: int) -> Context:
     """Models behind that server, and a journal in `folder`."""
-    models = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": url}
-    return Context(**models, concurrency=slots, journal=Path(folder, "journal.sqlite"))
+    return Context(
+        model="openai:fake",
+        embeddings="openai:fake",
+        base_url=url,
+        concurrency=slots,
+        journal=Path(folder, "journal.sqlite"),
+    )
 
 
 if __name__ == "__main__":

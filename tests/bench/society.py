@@ -55,7 +55,7 @@ async def _society(url: str, agents: int, rounds: int) -> Figures:
             graph = create_society(groups, agent_checkpoints=False).compile(
                 checkpointer=saver, store=store
             )
-            quota = {"quota": len(groups) * rounds}
+            quota: Any = {"quota": len(groups) * rounds}
             async for state in graph.astream(quota, config, context=context, stream_mode="values"):
                 if begun is None and "progress" in state:
                     begun = time.process_time(), time.perf_counter()
@@ -163,6 +163,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] in (["bare"], ["society"]):
         part, arguments = sys.argv[1], json.loads(sys.argv[2])
         with tuned_process() if part == "society" else nullcontext():
-            print(json.dumps(asyncio.run({"bare": bare, "society": _society}[part](**arguments))))
+            parts: dict[str, Any] = {"bare": bare, "society": _society}
+            print(json.dumps(asyncio.run(parts[part](**arguments))))
     else:
         main(*map(int, sys.argv[1:]))

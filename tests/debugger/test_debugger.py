@@ -139,10 +139,10 @@ async def test_a_branch_costs_nothing_up_to_the_edit(
     assert pair["prompt"][-1]["content"]
     others = [name for name, (here, other) in found.items() if here and other and name != late.id]
     for name in others:
-        if (
-            record.calls[found[name][0]["call"]].request
-            != there.calls[found[name][1]["call"]].request
-        ):  # type: ignore[index]
+        here, other = found[name]
+        assert here
+        assert other
+        if record.calls[here["call"]].request != there.calls[other["call"]].request:
             with pytest.raises(InputError, match="another past"):
                 preference_pair(record, there, name)
     with pytest.raises(InputError, match="is there already"):

@@ -162,7 +162,7 @@ def test_while_it_is_held_nothing_goes_on(server: FakeServer, tmp_path: Path) ->
         debugger.finish()
         assert debugger.over
         assert not debugger.held
-        assert debugger.of.result.complete  # type: ignore[union-attr]
+        assert debugger.of.result.complete
 
 
 def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
@@ -206,8 +206,8 @@ def changes(debugger: Debugger) -> Iterator[tuple[AmendmentKind, str]]:
     """Of each kind one that the turn at which we stand allows."""
     moment = debugger.here
     yield "action", ""
-    if recalled := (moment.action or {}).get("recalled"):
-        yield "memory", recalled[0]["memory"]  # type: ignore[index]
+    if moment.action and (recalled := moment.action.get("recalled")):
+        yield "memory", recalled[0]["memory"]
     for message in debugger.inbox(moment):
         yield "message", message["id"]
     yield "plan", "2"
@@ -456,7 +456,7 @@ def test_a_person_who_plays_is_not_asked_twice() -> None:
     )
     ctx = context()
     out = run_sync(graph.ainvoke({"quota": 1}, CONFIG, context=ctx))
-    answer = Command(resume={out["__interrupt__"][0].id: "I mend the net."})
+    answer: Any = Command(resume={out["__interrupt__"][0].id: "I mend the net."})
     with Debugger(graph, answer, groups=SOCIETY, context=ctx, config=CONFIG) as debugger:
         debugger.break_on("agent", "agent0")
         debugger.run()
@@ -504,12 +504,10 @@ def test_a_branch_takes_nobodys_place(tmp_path: Path) -> None:
 
 async def test_a_run_is_not_lived_again_over_itself(server: FakeServer, tmp_path: Path) -> None:
     await arun(given(server, tmp_path / "run"))
-    for attempt in (
-        lambda: areplay_run(tmp_path / "run", tmp_path / "run", overwrite=True),
-        lambda: arun(given(server, tmp_path / "run", offline=True), overwrite=True),
-    ):
-        with pytest.raises(InputError):
-            await attempt()
+    with pytest.raises(InputError):
+        await areplay_run(tmp_path / "run", tmp_path / "run", overwrite=True)
+    with pytest.raises(InputError):
+        await arun(given(server, tmp_path / "run", offline=True), overwrite=True)
     assert RunRecord(tmp_path / "run").scenarios
 
 

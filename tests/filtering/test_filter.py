@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -102,7 +103,7 @@ def test_near_duplicates_are_found_and_others_kept() -> None:
 @pytest.mark.parametrize("step", [ExactDuplicates(), NearDuplicates()], ids=lambda s: s.name)
 async def test_earlier_rows_count_but_are_not_dropped(step: Comparing) -> None:
     graph = create_filter([step]).compile()
-    given = {"rows": [sft("new", ASK)], "earlier": [sft("old", ASK), sft("older", ASK)]}
+    given: Any = {"rows": [sft("new", ASK)], "earlier": [sft("old", ASK), sft("older", ASK)]}
     state = await graph.ainvoke(given)
     assert [(r["id"], r["row"]["id"]) for r in state["rejections"]] == [("new", "new")]
 

@@ -182,7 +182,7 @@ async def test_no_row_of_a_run_is_read_twice_however_many_batches(
     step, store = Reading(), InMemoryStore()
     graph = create_matrix(groups(4, 4), steps=[step]).compile(store=store)
     given: Context = context()
-    wanted = {"quota": 4, "wanted": [{"kind": "sft", "count": 24}]}
+    wanted: Any = {"quota": 4, "wanted": [{"kind": "sft", "count": 24}]}
     state = await graph.ainvoke(wanted, context=given)
     assert state["kept"] == {"sft": 24}
     assert len(step.read) >= 24

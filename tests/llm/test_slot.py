@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from matrix_graph.llm.slot import STAGES, Slot
 
-NAMES = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
 TIMES = st.none() | st.integers(0, 999)
 
 

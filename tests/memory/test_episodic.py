@@ -19,6 +19,7 @@ from langgraph.store.memory import InMemoryStore
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm.embedder import Embedder
+from matrix_graph.llm.slot import Slot
 from matrix_graph.memory import EpisodicMemory, Memory, Query, Weights
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.testing import FakeEmbeddings, vector_of
@@ -196,7 +197,7 @@ async def test_a_fork_sees_the_past_and_neither_future_sees_the_other() -> None:
 async def test_the_oldest_are_consolidated_with_links_and_a_rewind_still_sees_them() -> None:
     asked: list[tuple[str, int]] = []
 
-    async def tell(slot: str, texts: Sequence[str]) -> str:
+    async def tell(slot: Slot, texts: Sequence[str]) -> str:
         asked.append((str(slot), len(texts)))
         return f"I remember {len(texts)} things"
 
@@ -258,6 +259,7 @@ async def test_long_lanes_are_read_whole(tmp_path: Path, seed: int) -> None:
 
 WRITER = """
 import asyncio, sys
+from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.memory import ChromaStore, EpisodicMemory, Memory
 from matrix_graph.testing import FakeEmbeddings

@@ -344,7 +344,8 @@ def test_it_serves_as_the_store_of_a_graph(tmp_path: Path) -> None:
         return {"n": runtime.store.get(("seen",), "k").value["n"] + 1}  # type: ignore[union-attr]
 
     ours = ChromaStore(tmp_path)
-    graph = StateGraph(dict).add_node("node", node).add_edge(START, "node").compile(store=ours)  # type: ignore[type-var]
+    builder: Any = StateGraph(dict)
+    graph = builder.add_node("node", node).add_edge(START, "node").compile(store=ours)
     assert graph.invoke({"n": 1}) == {"n": 2}
     ours.close()
 

@@ -212,7 +212,7 @@ def test_rows_keep_their_id_or_get_one(tmp_path: Path) -> None:
         read_rows(path)
 
 
-ODD = (
+ODD: tuple[Any, ...] = (
     {"messages": 5},
     {"messages": ["a", "b"]},
     {"messages": {"role": "user"}},

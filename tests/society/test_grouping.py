@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from matrix_graph.society.grouping import form_groups, homophily
 from tests.helpers import persona
 
 
-def _unit(n: int, seed: int = 0, dims: int = 16) -> np.ndarray:
+def _unit(n: int, seed: int = 0, dims: int = 16) -> Any:
     vectors = np.random.default_rng(seed).normal(size=(n, dims)).astype(np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
@@ -47,7 +48,8 @@ def test_homophily_is_the_mean_over_pairs(seed: int) -> None:
     groups = form_groups(people, vectors, size=4, seed=seed)
     by_id = dict(zip((p.id for p in people), vectors, strict=True))
     home = {m.id: g.id for g in groups for m in g.members}
-    inside, outside = [], []
+    inside: list[float] = []
+    outside: list[float] = []
     for a in by_id:
         for b in by_id:
             if a < b:

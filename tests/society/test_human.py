@@ -80,6 +80,6 @@ async def test_a_decision_about_strangers_is_refused() -> None:
         answer: Any = Command(resume={waiting[0].id: wrong})
         waiting = (await graph.ainvoke(answer, CONFIG, context=ctx))["__interrupt__"]
         assert why in waiting[0].value["problem"]
-    decided = Command(resume={waiting[0].id: [["agent1"], []]})
+    decided: Any = Command(resume={waiting[0].id: [["agent1"], []]})
     state = await graph.ainvoke(decided, CONFIG, context=ctx)
     assert state["__interrupt__"][0].value.get("problem") is None, "the thread goes on"

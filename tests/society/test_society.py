@@ -15,7 +15,7 @@ from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Scenario
 from matrix_graph.society.agent import outcome_of
 from matrix_graph.society.graph import create_society
-from matrix_graph.society.state import STEPS, Turn
+from matrix_graph.society.state import STEPS
 from matrix_graph.testing import FakeChat
 from tests.helpers import context, groups, persona
 
@@ -32,7 +32,7 @@ async def _live(
 
 
 def _turn(text: str, *, observed: bool = False) -> Any:
-    turn = Turn(agent="a", round=0, step=0, plan_step="s", observations=[], memories=[])
+    turn: Any = dict(agent="a", round=0, step=0, plan_step="s", observations=[], memories=[])
     if observed:
         turn["observations"] = [
             {
@@ -63,7 +63,7 @@ async def test_each_group_closes_a_scenario_every_three_steps() -> None:
 async def test_who_observed_reacts_and_who_did_not_goes_on_with_the_plan() -> None:
     _, scenarios = await _live(groups(3, steps=9), 1, context())
     (scenario,) = scenarios
-    heard = {(m["recipient"], int(m["id"].split("-s")[1][0])) for m in scenario["messages"]}  # type: ignore[typeddict-item]
+    heard = {(m["recipient"], int(m["id"].split("-s")[1][0])) for m in scenario["messages"]}
     for action in scenario["actions"]:
         expected = "reaction" if (action["agent"], action["step"] - 1) in heard else "goal"
         assert action["trigger"] == expected
@@ -73,7 +73,7 @@ async def test_who_observed_reacts_and_who_did_not_goes_on_with_the_plan() -> No
 async def test_messages_go_to_the_recipients_of_the_action_with_its_reason() -> None:
     _, scenarios = await _live(groups(4), 1, context())
     for action in scenarios[0]["actions"]:
-        got = [m for m in scenarios[0]["messages"] if m["id"].startswith(action["id"] + ">")]  # type: ignore[typeddict-item]
+        got = [m for m in scenarios[0]["messages"] if m["id"].startswith(action["id"] + ">")]
         assert [m["recipient"] for m in got] == action["recipients"]
         assert action["agent"] not in action["recipients"]
         assert all(m["reason"] == action["reason"] and m["text"] == action["text"] for m in got)
@@ -86,8 +86,8 @@ async def test_every_action_is_on_record_with_whom_it_reached_and_who_was_left_o
     _, scenarios = await _live(groups(3, 2, steps=9), 4, context(modulator=modulator))
     scopes = Counter[str]()
     for s in scenarios:
-        members = set(s["people"])  # type: ignore[typeddict-item]
-        within = {d["action"]: d for d in s["deliveries"] if d["scope"] == "within"}  # type: ignore[typeddict-item]
+        members = set(s["people"])
+        within = {d["action"]: d for d in s["deliveries"] if d["scope"] == "within"}
         assert within.keys() == {a["id"] for a in s["actions"]}
         for action in s["actions"]:
             delivery = within[action["id"]]
@@ -96,16 +96,16 @@ async def test_every_action_is_on_record_with_whom_it_reached_and_who_was_left_o
             assert not {*delivery["recipients"]} & {*delivery["left_out"], action["agent"]}
             assert delivery["reason"]
             assert delivery["call"]
-        incoming = [d for d in s["deliveries"] if d["scope"] == "incoming"]  # type: ignore[typeddict-item]
+        incoming = [d for d in s["deliveries"] if d["scope"] == "incoming"]
         assert all({*d["recipients"], *d["left_out"]} == members for d in incoming)
-        scopes.update(d["scope"] for d in s["deliveries"])  # type: ignore[typeddict-item]
-        messages = {(m["id"].rsplit(">", 1)[0], m["recipient"]) for m in s["messages"]}  # type: ignore[typeddict-item]
+        scopes.update(d["scope"] for d in s["deliveries"])
+        messages = {(m["id"].rsplit(">", 1)[0], m["recipient"]) for m in s["messages"]}
         told = {
             (d["action"] + f">{s['group']}" * (d["scope"] == "incoming"), r)
             for d in s["deliveries"]
             for r in d["recipients"]
             if d["scope"] != "outgoing"
-        }  # type: ignore[typeddict-item]
+        }
         assert messages == told
     assert scopes.keys() == {"within", "incoming", "outgoing"}
 
@@ -127,14 +127,14 @@ async def test_one_route_that_fails_leaves_the_others_of_the_step() -> None:
         people, 1, context(modulator="per_action", model=FakeChat(replies=replies))
     )
     (scenario,) = scenarios
-    assert [f["stage"] for f in scenario["failures"]] == ["route"] * 3  # type: ignore[typeddict-item]
-    decided = {d["sender"] for d in scenario["deliveries"] if d["scope"] == "within"}  # type: ignore[typeddict-item]
+    assert [f["stage"] for f in scenario["failures"]] == ["route"] * 3
+    decided = {d["sender"] for d in scenario["deliveries"] if d["scope"] == "within"}
     assert decided == {"agent0", "agent2"}
 
 
 async def test_control_arms_deliver_the_same_number_or_nothing() -> None:
     people = groups(6, steps=9)
-    only_first = {
+    only_first: dict[str, Any] = {
         m.id: RunnableLambda(lambda turn: f"{turn['agent']} works. CONTINUE")
         for m in people[0].members
     }
@@ -159,7 +159,7 @@ async def test_news_travels_between_groups_and_is_acted_on_in_the_next_scenario(
     for s in later:
         first = min(s["actions"], key=lambda a: a["step"])
         assert first["trigger"] == "reaction"
-        (message,) = s["messages"]  # type: ignore[typeddict-item]
+        (message,) = s["messages"]
         assert message["reason"] == "it concerns him"
         assert message["sender"] not in s["agents"]
 
@@ -171,7 +171,7 @@ async def test_a_secret_act_reaches_nobody() -> None:
     _, scenarios = await _live(
         groups(3), 1, context(model=FakeChat(replies={"What was just done": secret}))
     )
-    assert scenarios[0]["messages"] == []  # type: ignore[typeddict-item]
+    assert scenarios[0]["messages"] == []
     assert {a["reason"] for a in scenarios[0]["actions"]} == {"done alone"}
 
 
@@ -180,7 +180,7 @@ async def test_a_society_ends_when_everybody_is_done() -> None:
     result, scenarios = await _live(people, 50, context(communication="none"))
     assert result["produced"] == 1
     assert len(scenarios[0]["actions"]) == 4
-    done = {
+    done: dict[str, Any] = {
         m.id: RunnableLambda(lambda turn: "I am there.\nGOAL REACHED") for m in people[0].members
     }
     result, scenarios = await _live(people, 50, context(), agents=done)
@@ -199,7 +199,7 @@ async def test_one_failing_agent_is_a_reason_and_not_a_crash() -> None:
     assert result["failed"] == 3
     assert [f["reason"] for f in scenarios[0]["failures"]] == [
         "ConnectionResetError: the wire is cut"
-    ] * 3  # type: ignore[typeddict-item]
+    ] * 3
 
 
 async def test_a_society_of_failing_agents_ends() -> None:

@@ -29,9 +29,13 @@ class ExactDuplicates(Comparing):
 
     name: ClassVar[str] = "exact_duplicates"
 
-    def comparison(self) -> Comparison:
+    def comparison(self) -> _Exact:
         """See `Comparing`."""
         return _Exact()
+
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
+        """See `Comparing`."""
+        return self.comparison().compare(rows)
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,13 @@ class NearDuplicates(Comparing):
     name: ClassVar[str] = "near_duplicates"
     threshold: float = 0.6
 
-    def comparison(self) -> Comparison:
+    def comparison(self) -> _Near:
         """See `Comparing`."""
         return _Near(self.threshold)
+
+    def find(self, rows: Sequence[Row]) -> list[Drop]:
+        """See `Comparing`."""
+        return self.comparison().compare(rows)
 
 
 class _Exact(Comparison):
