@@ -124,7 +124,7 @@ def create_matrix(
         await resources.written(runtime.store)
         note_kept(resources, runtime.store, [row["id"] for row in kept])
         runtime.stream_writer({"stage": "filter", "event": "kept", "rows": len(kept)})
-        return {"kept": counts, "generated": dict(generated)}
+        return {"candidates": [], "kept": counts, "generated": dict(generated)}
 
     builder = StateGraph(MatrixState, Context, input_schema=MatrixInput, output_schema=MatrixOutput)
     society = create_society(groups, agents=agents, agent_checkpoints=agent_checkpoints)

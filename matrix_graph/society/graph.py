@@ -164,7 +164,7 @@ class _Nodes:
         self,
         group: Group,
         progress: Mapping[str, Progress],
-        waiting: Mapping[str, Sequence[str]],
+        waiting: Mapping[str, Sequence[int]],
         news: Sequence[Sent],
     ) -> bool:
         standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]

@@ -168,9 +168,7 @@ class _Nodes:
             failed=len(failures),
             progress=state["progress"],
             waiting=_waiting(state),
-            outgoing=[
-                Sent(group=item["group"], scenario=name, action=item["action"]) for item in outgoing
-            ],
+            outgoing=_sent(state, outgoing, name),
         )
         return GroupOutput(reports=[report])
 
@@ -357,14 +355,22 @@ def _noted(state: GroupState, moment: _Moment, unrouted: Sequence[Failure]) -> d
     }
 
 
-def _waiting(state: GroupState) -> dict[str, list[str]]:
-    """Ids of the messages that nobody has reacted to yet, by recipient.
+def _sent(state: GroupState, news: Sequence[News], scenario: str) -> list[Sent]:
+    places = {action["id"]: n for n, action in enumerate(state["actions"])}
+    return [
+        Sent(group=item["group"], scenario=scenario, action=places[item["action"]]) for item in news
+    ]
+
+
+def _waiting(state: GroupState) -> dict[str, list[int]]:
+    """The positions of the messages that nobody has reacted to yet, by recipient.
 
     Where nobody acted they are for people who act no more.
     """
     if not state["actions"]:
         return {}
-    return {agent: [m["id"] for m in inbox] for agent, inbox in state["inbox"].items()}
+    places = {message["id"]: n for n, message in enumerate(state["messages"])}
+    return {agent: [places[m["id"]] for m in inbox] for agent, inbox in state["inbox"].items()}
 
 
 def _described(persona: Persona) -> Person:

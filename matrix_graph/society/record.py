@@ -25,13 +25,12 @@ async def on_record(
     scenarios = dict(zip(names, cast("list[Scenario]", found), strict=True))
     messages: list[Message] = []
     for waiting in given["waiting"].values():
-        by_id = {m["id"]: m for m in scenarios[given["last"]]["messages"]} if waiting else {}
-        messages += [by_id[name] for name in waiting]
+        messages += [scenarios[given["last"]]["messages"][place] for place in waiting]
     return messages, [_news(sent, scenarios[sent["scenario"]], group) for sent in given["news"]]
 
 
 def _news(sent: Sent, scenario: Scenario, group: str) -> News:
-    action = next(a for a in scenario["actions"] if a["id"] == sent["action"])
+    action = scenario["actions"][sent["action"]]
     reason = ""
     for delivery in scenario["deliveries"]:
         if delivery["scope"] == "outgoing" and delivery["action"] == action["id"]:

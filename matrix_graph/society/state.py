@@ -74,11 +74,11 @@ class News(TypedDict):
 
 
 class Sent(TypedDict):
-    """News on its way to a group: an action of a scenario that is on record."""
+    """News on its way to a group: an action of a scenario on record, by its position there."""
 
     group: str
     scenario: str
-    action: str
+    action: int
 
 
 class GroupReport(TypedDict):
@@ -91,7 +91,7 @@ class GroupReport(TypedDict):
     actions: int
     failed: int
     progress: dict[str, Progress]
-    waiting: dict[str, list[str]]
+    waiting: dict[str, list[int]]
     outgoing: list[Sent]
 
 
@@ -108,13 +108,13 @@ def reported(before: list[GroupReport], new: list[GroupReport] | None) -> list[G
 class GroupInput(TypedDict):
     """What a group starts a scenario with.
 
-    `waiting` holds ids of messages by recipient; they are in the group's last scenario, `last`.
+    `waiting` holds messages by recipient, as their positions in the group's last scenario, `last`.
     """
 
     round: int
     progress: dict[str, Progress]
     last: str
-    waiting: dict[str, list[str]]
+    waiting: dict[str, list[int]]
     news: list[Sent]
 
 
@@ -145,7 +145,7 @@ class SocietyInput(TypedDict):
 
 class SocietyState(SocietyInput):
     """The society between scenarios. What waits for a group's next one is on record in scenarios;
-    here are its ids.
+    here is where.
     """
 
     round: int
@@ -155,7 +155,7 @@ class SocietyState(SocietyInput):
     played: dict[str, int]
     progress: dict[str, Progress]
     last: dict[str, str]
-    waiting: dict[str, dict[str, list[str]]]
+    waiting: dict[str, dict[str, list[int]]]
     news: dict[str, list[Sent]]
     reports: Annotated[list[GroupReport], reported]
 

@@ -19,7 +19,7 @@ from matrix_graph.export.files import read_json_lines
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import run
-from matrix_graph.terminal.screen import HELP, Screen
+from matrix_graph.terminal.screen import Screen
 from matrix_graph.testing import FakeServer
 
 
@@ -190,7 +190,7 @@ def test_on_a_screen(folder: Path) -> None:
         break agent nobody; calls
         people; memories all; where; break to nobody; back 100; n 900; n; go nowhere; edit; pair; ; next x"""
     for line in [*re.split("[;\n]", lines), f"edit-call {folder_call(folder)} nonsense"]:
-        screen.do(line)
+        screen.onecmd(line)
     shown = out.export_text()
     for words in (
         "told",
@@ -208,7 +208,8 @@ def test_on_a_screen(folder: Path) -> None:
         "no branch yet",
     ):
         assert words in shown
-    assert all(command.split()[0].rstrip(",") in shown for command in HELP)
+    commands = [name for name in dir(Screen) if name.startswith("do_") and name != "do_EOF"]
+    assert all(name.removeprefix("do_").replace("_", "-") in shown for name in commands)
 
 
 @pytest.mark.process

@@ -713,13 +713,13 @@ def test_ctrl_c_holds_a_run_that_was_let_go(server: FakeServer, tmp_path: Path) 
         out = Console(record=True, width=120)
         screen = Screen(debugger, tmp_path / "run", out)
         killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -INT {os.getpid()}"])
-        screen.do("continue")
+        screen.onecmd("continue")
         killer.wait()
         assert "held at its next turn" in out.export_text()
-        screen.do("next")
+        screen.onecmd("next")
         assert debugger.held
         assert not debugger.over
-        screen.do("edit I stop here.")
+        screen.onecmd("edit I stop here.")
         assert debugger.here.action
         assert debugger.here.action["text"] == "I stop here."
         assert screen.other is None, "the run itself was changed"
