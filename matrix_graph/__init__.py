@@ -1,4 +1,6 @@
-"""Post-training data from a simulated society: MATRIX and MATRIX-Gen (arXiv 2410.14251) as LangGraph graphs."""
+"""Post-training data from a simulated society: MATRIX and MATRIX-Gen (arXiv 2410.14251) as
+LangGraph graphs.
+"""
 
 import lazy_loader
 

@@ -81,8 +81,10 @@ class Amendments:
 
     def of(self, agent: str, kind: AmendmentKind, step: int) -> list[Amendment]:
         """What holds for the agent at this step, the newest last."""
-        own = self._own.get(agent, {}).values()
-        return sorted((a for a in own if a.kind == kind and a.since <= step), key=lambda a: a.since)
+        amendments = self._own.get(agent, {}).values()
+        return sorted(
+            (a for a in amendments if a.kind == kind and a.since <= step), key=lambda a: a.since
+        )
 
     def action(self, agent: str, step: int) -> str | None:
         """What the agent did at this step, if that was amended."""
@@ -99,12 +101,12 @@ class Amendments:
         """What the amended memories of the agent say at this step, by `step-number`; earlier, what
         they said.
         """
-        own = sorted(
+        amendments = sorted(
             (a for a in self._own.get(agent, {}).values() if a.kind == "memory"),
             key=lambda a: a.since,
         )
         texts: dict[str, str] = {}
-        for amendment in own:
+        for amendment in amendments:
             if amendment.since <= step:
                 texts[amendment.what] = amendment.text
             else:
@@ -115,8 +117,8 @@ class Amendments:
         """The messages as they were heard in the end."""
         texts = {
             a.what: a.text
-            for own in self._own.values()
-            for a in own.values()
+            for of_agent in self._own.values()
+            for a in of_agent.values()
             if a.kind == "message"
         }
         if not texts:

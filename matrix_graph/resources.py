@@ -130,10 +130,10 @@ class Resources:
         await self.settle()
         await self.embedder.aclose()
         await self.remote.aclose()
-        given = (self._context.model, self._context.student, self._context.embeddings)
+        lent = (self._context.model, self._context.student, self._context.embeddings)
         models: Sequence[BaseChatModel | Embeddings] = self._models
         for model in models:
-            if not any(model is one for one in given):
+            if not any(model is one for one in lent):
                 await close_model(model)
 
     async def _consolidated(self, slot: Slot, texts: Sequence[str]) -> str:

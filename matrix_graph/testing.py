@@ -113,21 +113,24 @@ def prose(rng: random.Random, sentences: int = 2) -> str:
             f"near the {rng.choice(_PLACES)} before {rng.choice(_DAYS)}"
         )
 
-    told = [f"{text[0].upper()}{text[1:]}." for text in (clause() for _ in range(sentences))]
-    return " ".join([*told, f"How should I plan for the {rng.choice(_THINGS)} if {clause()}?"])
+    statements = [f"{text[0].upper()}{text[1:]}." for text in (clause() for _ in range(sentences))]
+    return " ".join(
+        [*statements, f"How should I plan for the {rng.choice(_THINGS)} if {clause()}?"]
+    )
 
 
 def code(rng: random.Random) -> str:
     """A solution and its tests, as two blocks of Python."""
     thing, a, b = rng.choice(_THINGS), rng.randint(2, 99), rng.randint(2, 99)
     name = f"{rng.choice(_VERBS)}_{thing}_{a}_{b}"
-    solution = f'def {name}(count: int) -> int:\n    """The cost of so many {thing}s."""\n    return count * {a} + {b}'
+    docstring = f'"""The cost of so many {thing}s."""'
+    solution = f"def {name}(count: int) -> int:\n    {docstring}\n    return count * {a} + {b}"
     tests = "\n".join(f"assert {name}({n}) == {n * a + b}" for n in range(4))
     return f"```python\n{solution}\n```\n\n```python\n{tests}\n```"
 
 
 def instance(schema: dict[str, Any], rng: random.Random) -> Any:
-    """A random value that fits a JSON schema (the keywords that pydantic writes for plain models)."""
+    """A random value that fits a JSON schema (the keywords of pydantic's plain models)."""
     if "enum" in schema:
         return rng.choice(schema["enum"])
     kind = schema.get("type", "string")
@@ -213,7 +216,7 @@ class FakeChat(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         self.calls += 1
-        said = [{"role": m.type, "content": m.text} for m in messages]
+        request = [{"role": m.type, "content": m.text} for m in messages]
         asked = str(messages[-1].text)
         for words, reply in self.replies.items():
             if words in asked:
@@ -221,7 +224,7 @@ class FakeChat(BaseChatModel):
                     raise reply
                 return _result(str(reply))
         _, marker, schema = asked.rpartition("It must fit this JSON schema:\n")
-        return _result(answer_to(said, _inlined(schema) if marker else None))
+        return _result(answer_to(request, _inlined(schema) if marker else None))
 
 
 @dataclass
@@ -356,8 +359,8 @@ class FakeServer:
                 )
             self.requests["ok"] += 1
             answer = self._completion(body, rng.random())
-            told = answer["usage"]
-            self._count(body, Usage(0, told["prompt_tokens"], told["completion_tokens"]))
+            usage = answer["usage"]
+            self._count(body, Usage(0, usage["prompt_tokens"], usage["completion_tokens"]))
             return web.json_response(answer)
         finally:
             self._active -= 1
@@ -375,7 +378,7 @@ class FakeServer:
             text = '{"oops": ' if schema else ""
         elif draw < self.faults.malformed + self.faults.truncated:
             text, finish = text[: len(text) // 2], "length"
-        given, got = sum(len(str(m["content"])) for m in body["messages"]) // 4, len(text) // 4
+        tokens_in, got = sum(len(str(m["content"])) for m in body["messages"]) // 4, len(text) // 4
         return {
             "id": "chatcmpl-fake",
             "object": "chat.completion",
@@ -389,9 +392,9 @@ class FakeServer:
                 }
             ],
             "usage": {
-                "prompt_tokens": given,
+                "prompt_tokens": tokens_in,
                 "completion_tokens": got,
-                "total_tokens": given + got,
+                "total_tokens": tokens_in + got,
             },
         }
 
@@ -428,8 +431,8 @@ def _result(text: str) -> ChatResult:
 def _inlined(schema: str) -> dict[str, Any]:
     from langchain_core.utils.json_schema import dereference_refs
 
-    found: dict[str, Any] = dereference_refs(json.loads(schema))
-    return found
+    inlined: dict[str, Any] = dereference_refs(json.loads(schema))
+    return inlined
 
 
 def _seeded(text: str) -> random.Random:

@@ -26,6 +26,10 @@ from tests.helpers import context, groups, slot
 ASK = [{"role": "user", "content": "Where is the ferry?"}]
 
 
+def _folders(root: Path) -> list[Path]:
+    return [path.parent for path in root.rglob("*.sqlite")]
+
+
 def _writers() -> int:
     return sum(thread.name == "journal" for thread in threading.enumerate())
 
@@ -115,7 +119,7 @@ async def test_each_thread_has_a_journal_and_a_resume_finds_its_answers(
     await request("two")
     assert server.requests["ok"] == 2 * asked, "another thread is another life"
     await request("../one")
-    assert {path.parent for path in tmp_path.rglob("*.sqlite")} == {tmp_path / "journals"}
+    assert set(_folders(tmp_path)) == {tmp_path / "journals"}
 
 
 async def test_every_conversation_is_routed() -> None:

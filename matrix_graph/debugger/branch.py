@@ -127,11 +127,11 @@ def copy_run(folder: Path, out: Path, forked: Mapping[str, object] | None = None
 
 
 def diff_runs(here: Past, there: Past) -> list[Difference]:
-    """The actions that are not the same in both, in the order of the run, as far as both have come."""
+    """The actions that differ, in the order of the run, as far as both have come."""
     left, right = _actions(here), _actions(there)
     known = left.keys() | right.keys()
-    for past, own in ((here, left), (there, right)):
-        known &= known if past.over else own.keys()
+    for past, actions in ((here, left), (there, right)):
+        known &= known if past.over else actions.keys()
     ids = sorted(known, key=lambda name: _when(left.get(name) or right[name]))
     pairs = [Difference(name, left.get(name), right.get(name)) for name in ids]
     return [pair for pair in pairs if _text(pair.here) != _text(pair.there)]
@@ -164,8 +164,8 @@ def preference_pair(here: Past, there: Past, action: str, *, chosen_there: bool 
     texts = (right["text"], left["text"]) if chosen_there else (left["text"], right["text"])
     chosen, rejected = ([{"role": "assistant", "content": text}] for text in texts)
     origin = {"action": action, "branches": [here.name, there.name], "calls": [left["call"]]}
-    own = {"id": f"pair-{action}", "kind": "dpo", "prompt": asked(calls[0])}
-    return {**own, "chosen": chosen, "rejected": rejected, "provenance": origin}
+    columns = {"id": f"pair-{action}", "kind": "dpo", "prompt": asked(calls[0])}
+    return {**columns, "chosen": chosen, "rejected": rejected, "provenance": origin}
 
 
 def _actions(of: Past) -> dict[str, Action]:

@@ -38,10 +38,10 @@ def put_into(path: Path, change: Change) -> None:
         if isinstance(change, Amendment):
             entries = [change.entry()]
         else:
-            found = [entry for entry in journal.entries(change.slot) if entry.slot == change.slot]
-            for entry in found:
+            calls = [entry for entry in journal.entries(change.slot) if entry.slot == change.slot]
+            for entry in calls:
                 _check_form(entry.answer, change)
-            entries = [replace(entry, answer=change.text, finish="edited") for entry in found]
+            entries = [replace(entry, answer=change.text, finish="edited") for entry in calls]
         if not entries:
             raise InputError(
                 f"There is no call at {change.slot!r}; they have places such as persona/p001#1."
@@ -66,7 +66,7 @@ def _check_form(before: str, change: CallEdit) -> None:
 
 def _keys(text: str) -> set[str]:
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return set()
-    return set(found) if isinstance(found, dict) else set()
+    return set(value) if isinstance(value, dict) else set()

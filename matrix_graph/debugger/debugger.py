@@ -268,17 +268,17 @@ class Debugger:
         """
         members = [member for group in self.of.groups for member in group.members]
         exact = [m for m in members if name in (m.id, m.name)]
-        found = exact or [m for m in members if name and name.lower() in m.name.lower()]
-        if len(found) != 1:
+        matching = exact or [m for m in members if name and name.lower() in m.name.lower()]
+        if len(matching) != 1:
             if not members:
                 raise InputError("There is nobody yet; go to the first turn.")
-            named = [m.name for m in found or members]
+            named = [m.name for m in matching or members]
             known = ", ".join(named[:SHOWN]) + (" …" if len(named) > SHOWN else "")
             raise InputError(
-                f"{'Several people are' if found else 'Nobody in this run is'} called {name!r}: "
+                f"{'Several people are' if matching else 'Nobody in this run is'} called {name!r}: "
                 f"{known}."
             )
-        return found[0]
+        return matching[0]
 
     def amendments(self) -> Amendments:
         """What was amended in this run."""
@@ -288,8 +288,8 @@ class Debugger:
         """What had reached the agent since its last turn in the scenario, as far as it is on record
         there.
         """
-        found = inbox_of(moment)
-        return self.amendments().messages(found) if found else []
+        messages = inbox_of(moment)
+        return self.amendments().messages(messages) if messages else []
 
     def delivery(self, moment: Moment) -> Delivery | None:
         """Who became aware of the action, who was left out, and why."""

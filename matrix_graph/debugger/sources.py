@@ -101,10 +101,10 @@ class LiveGraph(Live):
             out.unlink()
             raise
         context = replace(self._context, journal=out, run=f"{self._context.run}-{out.stem}")
-        own = self._config.get("configurable", {})
-        if "thread_id" in own:
-            own = own | {"thread_id": f"{own['thread_id']}-{out.stem}"}
-        config: RunnableConfig = self._config | {"configurable": own}
+        configurable = self._config.get("configurable", {})
+        if "thread_id" in configurable:
+            configurable = configurable | {"thread_id": f"{configurable['thread_id']}-{out.stem}"}
+        config: RunnableConfig = self._config | {"configurable": configurable}
         return LiveGraph(
             self._graph, self._given, groups=self.groups, context=context, config=config
         )

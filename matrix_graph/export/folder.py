@@ -51,9 +51,9 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
     sorts: dict[str, str] = {}
     refused: list[dict[str, str]] = []
     for source in sources:
-        given = read_json_lines(source)
+        rows_of_file = read_json_lines(source)
         parts: dict[str, list[View]] = {}
-        for number, row in enumerate(given, 1):
+        for number, row in enumerate(rows_of_file, 1):
             try:
                 view = VIEWS[target](row)
             except Unfit as error:
@@ -81,7 +81,7 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
 
 
 def _clear(out: Path, run: Path) -> None:
-    """Make room for an export: what an earlier one left goes, anything else stays and is told of."""
+    """Make room for an export: what an earlier one left goes, anything else is an error."""
     if out.resolve() == run.resolve() or (run / "dataset").resolve() in (
         out.resolve(),
         *out.resolve().parents,

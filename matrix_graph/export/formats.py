@@ -27,7 +27,7 @@ def trl(row: Row) -> View:
 
 
 def grpo(row: Row) -> View:
-    """TRL's GRPO: the prompt, and what a reward function needs to score a completion of the policy."""
+    """TRL's GRPO: the prompt, and what a reward function needs to score a completion."""
     prompt, truth = _asked(row), _truth(row)
     groups: View = {name: row[name] for name in ("responses", "rewards") if name in row}
     if not truth and not groups:
@@ -62,7 +62,7 @@ def openrlhf(row: Row) -> View:
 
 
 def verl(row: Row) -> View:
-    """verl: `messages` for SFT, and for rows with something to check the columns of its RL layout."""
+    """verl: `messages` for SFT; its RL columns for rows with something to check."""
     if row.get("prompt"):
         raise Unfit("verl reads no preference pairs")
     view: View = {"messages": _turns(row, "messages")}

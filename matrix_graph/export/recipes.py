@@ -120,13 +120,13 @@ def _llama_factory(files: Mapping[str, Sequence[str]]) -> dict[str, str]:
         if files[stage]:
             names = ",".join(name.removesuffix(".jsonl") for name in files[stage])
             before = "sft" if stage == "dpo" and files["sft"] else BASE
-            own = {
+            options = {
                 "model_name_or_path": before,
                 "stage": stage,
                 "dataset": names,
                 "output_dir": stage,
             }
-            made[f"{stage}.yaml"] = own | common | extra
+            made[f"{stage}.yaml"] = options | common | extra
     return _dumped(made)
 
 

@@ -87,7 +87,7 @@ def final_answer(text: str) -> str:
     if len(words_of(text)) <= _SHORT:
         alone = len(_numbers(text)) == 1 and not _quantities(text)
         return (_lone_number(text) if alone else "") or text
-    if times := [found.group() for found in _TIME.finditer(text)]:
+    if times := [time.group() for time in _TIME.finditer(text)]:
         return times[-1]
     numbers = _numbers(text)
     return numbers[-1] if numbers else text
@@ -308,7 +308,7 @@ def _lone_number(text: str) -> str:
 
 
 def _numbers(text: str) -> list[str]:
-    return [found for found in _FRACTION.findall(text) if found]
+    return [number for number in _FRACTION.findall(text) if number]
 
 
 def _times(text: str) -> list[tuple[int, int]]:

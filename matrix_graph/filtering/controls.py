@@ -29,7 +29,7 @@ def random_subset(pool: Sequence[Row], size: int, seed: int) -> list[Row]:
 
 
 def length_matched(pool: Sequence[Row], kept: Sequence[Row], seed: int) -> list[Row]:
-    """As many rows of `pool` as are kept, drawn at random within twentieths of the pool by length."""
+    """As many rows of `pool` as are kept, drawn within twentieths of the pool by length."""
     if not pool or not kept:
         return []
     edges = np.quantile([_length(row) for row in pool], np.linspace(0, 1, _BINS + 1)[1:-1])
@@ -59,11 +59,11 @@ def effects(sets: Mapping[str, Sequence[Row]], seed: int) -> list[dict[str, Any]
     measures |= {f"share of {name}": _is_category(name) for name, _ in common}
     columns: dict[str, dict[str, Any]] = {}
     for name, rows in sets.items():
-        found = {what: [measure(row) for row in rows] for what, measure in measures.items()}
-        columns[name] = found | {"new word pairs": _novelty(rows)}
+        values = {what: [measure(row) for row in rows] for what, measure in measures.items()}
+        columns[name] = values | {"new word pairs": _novelty(rows)}
     resampled = {
-        name: _resampled(found, len(sets[name]), f"{seed}/{name}")
-        for name, found in columns.items()
+        name: _resampled(values, len(sets[name]), f"{seed}/{name}")
+        for name, values in columns.items()
     }
     kept, *others = sets
     table = []
@@ -116,8 +116,11 @@ _MEASURES: dict[str, Callable[[Row], float | None]] = {
 
 def _novelty(rows: Sequence[Row]) -> list[float | None]:
     pairs = [set(pairwise(words_of(prompt_of(row).lower()))) for row in rows]
-    counts = Counter(pair for own in pairs for pair in own)
-    return [sum(counts[pair] == 1 for pair in own) / len(own) if own else None for own in pairs]
+    counts = Counter(pair for of_row in pairs for pair in of_row)
+    return [
+        sum(counts[pair] == 1 for pair in of_row) / len(of_row) if of_row else None
+        for of_row in pairs
+    ]
 
 
 _Means = tuple[float, Any]

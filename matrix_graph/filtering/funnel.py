@@ -32,10 +32,10 @@ def funnel(
     return stages
 
 
-def funnel_svg(given: int, stages: Sequence[dict[str, Any]]) -> str:
+def funnel_svg(total: int, stages: Sequence[dict[str, Any]]) -> str:
     """The funnel as an SVG picture: a bar a step, what it dropped at the bar's end."""
     rows = [
-        ("given", given, 0, {}),
+        ("given", total, 0, {}),
         *((s["step"], s["left"], s["dropped"], s["rules"]) for s in stages),
     ]
     height = _ROW * len(rows) + 20
@@ -44,7 +44,7 @@ def funnel_svg(given: int, stages: Sequence[dict[str, Any]]) -> str:
         'font-family="system-ui, sans-serif" font-size="13">',
         "<title>Rows left after each step of the filter</title>",
     ]
-    scale = _BAR / max(1, given)
+    scale = _BAR / max(1, total)
     for number, (name, left, dropped, rules) in enumerate(rows):
         y, end = 10 + number * _ROW, _LABEL + left * scale
         why = f"  (− {dropped:,})" if dropped else ""
@@ -66,4 +66,5 @@ def _bar(x: float, y: int, width: float, fill: str) -> str:
 
 
 def _text(x: float, y: int, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y + 17}" text-anchor="{anchor}" fill="currentColor">{escape(text)}</text>'
+    place = f'x="{x:.1f}" y="{y + 17}" text-anchor="{anchor}"'
+    return f'<text {place} fill="currentColor">{escape(text)}</text>'

@@ -112,11 +112,11 @@ def _node(step: Step, *, first: bool) -> _Node:
         check_ids(rows)
         if isinstance(step, Comparing):
             comparison = await _comparison(step, state, runtime)
-            found = await called(comparison.compare, rows)
+            findings = await called(comparison.compare, rows)
         else:
-            found = await step(rows)
-        drops = {finding.id: finding for finding in found if isinstance(finding, Drop)}
-        noted = with_notes(rows, found)
+            findings = await step(rows)
+        drops = {finding.id: finding for finding in findings if isinstance(finding, Drop)}
+        noted = with_notes(rows, findings)
         rejections = [_rejection(row, drop) for row in noted if (drop := drops.get(row["id"]))]
         left = [row for row in noted if row["id"] not in drops]
         counts = {"step": step.name, "dropped": len(rejections), "left": len(left)}
@@ -133,10 +133,10 @@ async def _comparison(step: Comparing, state: FilterState, runtime: Runtime[Cont
     return await comparison_of(step, await opened(runtime.context), runtime.store, state["rows"])
 
 
-def with_notes(rows: Sequence[Row], found: Sequence[Finding]) -> list[Row]:
+def with_notes(rows: Sequence[Row], findings: Sequence[Finding]) -> list[Row]:
     """The rows with the columns that `found` notes."""
     noted: dict[str, dict[str, Any]] = {}
-    for finding in found:
+    for finding in findings:
         if isinstance(finding, Note):
             noted.setdefault(finding.id, {}).update(finding.columns)
     return [_with(row, noted.get(row["id"])) for row in rows]

@@ -82,11 +82,11 @@ class _Recording(_Wrapped):
         self._ledger = ledger
 
     async def find(self, rows: Sequence[Row]) -> Sequence[Finding]:
-        found = await self._step(rows)
-        by_id = {finding.id: finding for finding in found}
+        findings = await self._step(rows)
+        by_id = {finding.id: finding for finding in findings}
         for row in rows:
             self._ledger.found[_key(self.name, row)] = by_id.get(row["id"])
-        return found
+        return findings
 
 
 class _Recorded(_Wrapped):
@@ -97,14 +97,14 @@ class _Recorded(_Wrapped):
         self._ledger = ledger
 
     def find(self, rows: Sequence[Row]) -> Sequence[Finding]:
-        found: list[Finding] = []
+        findings: list[Finding] = []
         for row in rows:
             key = _key(self.name, row)
             if key not in self._ledger.found:
-                found.append(_unknown(self.name, row))
+                findings.append(_unknown(self.name, row))
             elif finding := self._ledger.found[key]:
-                found.append(finding)
-        return found
+                findings.append(finding)
+        return findings
 
 
 class _Embedded(_Wrapped):
@@ -124,5 +124,5 @@ def _unknown(step: str, row: Row) -> Drop:
 
 
 def _key(step: str, row: Row) -> _Key:
-    said = json.dumps([asked_in(row), answers_of(row)], ensure_ascii=False, sort_keys=True)
-    return step, str(row["id"]), digest_of(said)
+    texts = json.dumps([asked_in(row), answers_of(row)], ensure_ascii=False, sort_keys=True)
+    return step, str(row["id"]), digest_of(texts)

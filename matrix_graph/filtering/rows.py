@@ -26,7 +26,8 @@ def wrong_shape(row: Row) -> str:
         if isinstance(value, str) and name != "messages":
             continue
         if not isinstance(value, list) or not value or not all(map(_is_turn, value)):
-            return f"{name} is no {'list of messages' if name == 'messages' else 'text or list of messages'}"
+            text = "" if name == "messages" else "text or "
+            return f"{name} is no {text}list of messages"
     if not {"messages", "prompt", "chosen"} & set(present):
         return "it has neither messages nor prompt nor chosen"
     return ""

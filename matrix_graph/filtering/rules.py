@@ -146,10 +146,10 @@ class Rules(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _is_mapping(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping):
+    def _is_mapping(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
             raise ValueError("rules are a mapping, such as: pass_rate: {low: 0.2, high: 0.8}")
-        return given
+        return value
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -178,9 +178,9 @@ class Rules(BaseModel):
             raise InputError(f"Cannot read the rules in {path}: {error}") from error
         except ValidationError as error:
             problems = []
-            for found in error.errors(include_url=False):
-                place = ".".join(map(str, found["loc"])) or "rules"
-                problems.append(f"{place}: {found['msg'].removeprefix('Value error, ')}")
+            for problem in error.errors(include_url=False):
+                place = ".".join(map(str, problem["loc"])) or "rules"
+                problems.append(f"{place}: {problem['msg'].removeprefix('Value error, ')}")
             raise InputError(f"{path}: {'; '.join(problems)}") from error
 
     def steps(self, models: Models | None = None) -> tuple[Step, ...]:

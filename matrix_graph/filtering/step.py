@@ -135,8 +135,8 @@ def check_ids(rows: Sequence[Row]) -> None:
 async def called(find: Any, rows: Sequence[Row]) -> list[Finding]:
     """What a method finds, awaited if it is a coroutine function, else in a thread."""
     if iscoroutinefunction(find):
-        found = await find(rows)
+        findings = await find(rows)
     else:
-        found = await asyncio.to_thread(find, rows)
-        found = await found if isawaitable(found) else found
-    return list(cast("Sequence[Finding]", found or []))
+        findings = await asyncio.to_thread(find, rows)
+        findings = await findings if isawaitable(findings) else findings
+    return list(cast("Sequence[Finding]", findings or []))

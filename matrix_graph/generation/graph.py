@@ -110,5 +110,7 @@ async def _synthesise(state: GeneratorState, runtime: Runtime[Context]) -> dict[
 async def _scenarios(
     state: GeneratorState, res: Resources, runtime: Runtime[Context]
 ) -> list[Scenario]:
-    given = state.get("scenarios")
-    return given if given is not None else await res.records(runtime.store).aall("scenarios")  # type: ignore[return-value]
+    scenarios: Any = state.get("scenarios")
+    if scenarios is None:
+        scenarios = await res.records(runtime.store).aall("scenarios")
+    return list(scenarios)

@@ -65,9 +65,9 @@ async def _reason(writer: Writer) -> Columns:
         prompt="respond_reason",
         check=_thought(*writer.requirement.thinking),
     )
-    found = _THINKING.match(text)
-    assert found
-    thinking, answer = found.group(1), found.group(2).strip()
+    parts = _THINKING.match(text)
+    assert parts
+    thinking, answer = parts.group(1), parts.group(2).strip()
     content = f"<think>\n{thinking}\n</think>\n\n{answer}"
     messages = [*writer.opening(), message("user", request), message("assistant", content)]
     return {"messages": messages, "thinking": thinking, "answer": answer}
@@ -106,10 +106,10 @@ async def _mt(writer: Writer) -> Columns:
         )
         if len(turns) // 2 >= writer.requirement.turns:
             break
-        said = await writer.follow_up(turns, _goes_on(first=len(turns) == 2, turns=turns))
-        satisfied = bool(_SATISFIED.fullmatch(said))
+        message_text = await writer.follow_up(turns, _goes_on(first=len(turns) == 2, turns=turns))
+        satisfied = bool(_SATISFIED.fullmatch(message_text))
         if not satisfied:
-            turns.append(message("user", said))
+            turns.append(message("user", message_text))
     return {"messages": [*writer.opening(), *turns]}
 
 
@@ -148,10 +148,10 @@ def _has_parts(text: str) -> str:
 
 def _thought(least: int, most: int) -> Callable[[str], str]:
     def check(text: str) -> str:
-        found = _THINKING.match(text)
-        if not found:
+        parts = _THINKING.match(text)
+        if not parts:
             raise Malformed("it must begin with <think>, and the answer must follow </think>")
-        words = len(found.group(1).split())
+        words = len(parts.group(1).split())
         if not least <= words <= most:
             raise Malformed(f"the thinking must have {least} to {most} words, and had {words}")
         return text

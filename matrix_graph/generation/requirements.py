@@ -144,14 +144,14 @@ class Requirement(BaseModel):
         return self.categories or CATEGORIES[self.kind], complexity
 
 
-def read_requirements(given: Sequence[Mapping[str, Any]]) -> list[Requirement]:
+def read_requirements(requirements: Sequence[Mapping[str, Any]]) -> list[Requirement]:
     """Requirements from their fields.
 
     Raises:
         InputError: a field is wrong, or two have one name.
     """
     try:
-        read = [Requirement.model_validate(fields) for fields in given]
+        read = [Requirement.model_validate(fields) for fields in requirements]
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)
@@ -169,15 +169,15 @@ def load_requirements(path: Path, count: int) -> list[Requirement]:
         InputError: it cannot be read, or does not hold that.
     """
     try:
-        found = yaml.safe_load(path.read_text("utf-8-sig"))
+        content = yaml.safe_load(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"Cannot read the requirements in {path}: {error}") from error
     if (
-        not isinstance(found, list)
-        or not found
-        or not all(isinstance(fields, dict) for fields in found)
+        not isinstance(content, list)
+        or not content
+        or not all(isinstance(fields, dict) for fields in content)
     ):
         raise InputError(
             f"{path} must hold a list of requirements, such as: - {{kind: sft, domain: pharmacy}}"
         )
-    return read_requirements([{"count": count} | fields for fields in found])
+    return read_requirements([{"count": count} | fields for fields in content])

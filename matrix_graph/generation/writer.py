@@ -135,9 +135,9 @@ class Writer:
         person = scenario.get("people", {}).get(agent) or Person(
             name=agent, description="(not known)", personality="(not known)", goal="(not known)"
         )
-        own = [a for a in scenario["actions"] if a["agent"] == agent]
+        actions = [a for a in scenario["actions"] if a["agent"] == agent]
         heard = [m for m in scenario.get("messages", []) if m["recipient"] == agent]
-        lines = [f"- {a['text']}" for a in own] + [
+        lines = [f"- {a['text']}" for a in actions] + [
             f"- (heard) {m['sender_name']}: {m['text']}" for m in heard
         ]
         styles = self.requirement.styles

@@ -70,23 +70,23 @@ class Embedder:
         """
         if not texts:
             return np.zeros((0, 0), dtype=np.float32)
-        found = {text: self._known[text] for text in texts if text in self._known}
-        new = [text for text in dict.fromkeys(texts) if text not in found]
+        vectors = {text: self._known[text] for text in texts if text in self._known}
+        new = [text for text in dict.fromkeys(texts) if text not in vectors]
         if new and self._journal is not None:
             digests = {self._digest(text): text for text in new}
             recorded = await self._journal.vectors(list(digests))
-            found |= {digests[digest]: _decoded(vector) for digest, vector in recorded.items()}
-            new = [text for text in new if text not in found]
+            vectors |= {digests[digest]: _decoded(vector) for digest, vector in recorded.items()}
+            new = [text for text in new if text not in vectors]
         if new and self._offline:
             raise NotOnRecord(f"a vector of {new[0][:80]!r}")
         if new:
             asked = [self._ask(text) for text in new]
             await asyncio.wait(asked)
-            found.update(zip(new, (future.result() for future in asked), strict=True))
-        self._known.update((text, found[text]) for text in dict.fromkeys(texts))
+            vectors.update(zip(new, (future.result() for future in asked), strict=True))
+        self._known.update((text, vectors[text]) for text in dict.fromkeys(texts))
         while len(self._known) > self._keep:
             self._known.pop(next(iter(self._known)))
-        return np.stack([found[text] for text in texts])
+        return np.stack([vectors[text] for text in texts])
 
     async def known(self, texts: Sequence[str]) -> list[bool]:
         """Whether each text's vector is on record, so that no model is needed for it."""

@@ -42,7 +42,10 @@ CREATE TABLE IF NOT EXISTS spending (
 PRAGMA user_version = 2;
 """
 _FORMAT = 2
-_COLUMNS = "slot, digest, model, request, answer, finish, input_tokens, output_tokens, requests, seconds, at"
+_COLUMNS = (
+    "slot, digest, model, request, answer, finish, input_tokens, output_tokens, requests, "
+    "seconds, at"
+)
 _CALL = f"INSERT OR REPLACE INTO calls ({_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?)"
 _VECTOR = "INSERT OR REPLACE INTO vectors (digest, vector) VALUES (?,?)"
 _SPENT = """
@@ -251,12 +254,12 @@ class Journal:
 
     def _read_vectors(self, digests: list[str]) -> dict[str, bytes]:
         with self._lock:
-            found = self._db.execute(
+            rows = self._db.execute(
                 "SELECT digest, vector FROM vectors WHERE digest IN (SELECT value FROM "
                 "json_each(?))",
                 (json.dumps(digests),),
             ).fetchall()
-        return dict(found)
+        return dict(rows)
 
     def _write(self) -> None:
         last = False
@@ -287,8 +290,8 @@ class Journal:
         waiting = [write.done for write in batch if write.done]
         for loop in {done.get_loop() for done in waiting}:
             with suppress(RuntimeError):
-                own = [done for done in waiting if done.get_loop() is loop]
-                loop.call_soon_threadsafe(_tell, own, error)
+                of_loop = [done for done in waiting if done.get_loop() is loop]
+                loop.call_soon_threadsafe(_tell, of_loop, error)
         return error
 
 

@@ -72,7 +72,7 @@ class Line:
             await asyncio.gather(*late, return_exceptions=True)
 
     def begin(self, call: Coroutine[Any, Any, Entry]) -> asyncio.Task[Entry]:
-        """Run a call that goes on when whoever asked for it is cancelled: its answer is paid for."""
+        """Run a call that outlives whoever asked for it: its answer is paid for."""
         task = asyncio.create_task(call)
         self.under_way.add(task)
         task.add_done_callback(self._left)

@@ -1,4 +1,4 @@
-"""From a spec to a model: `local`, `openai:NAME`, `none`, or a LangChain object that the user made."""
+"""From a spec to a model: `local`, `openai:NAME`, `none`, or a LangChain object of the user's."""
 
 from __future__ import annotations
 

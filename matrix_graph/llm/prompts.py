@@ -68,7 +68,7 @@ class Prompts:
         return self._grammars.get(name)
 
     def render(self, *names: str, **variables: str) -> list[dict[str, str]]:
-        """The chat messages of these prompts, one after another; equal roles in a row are joined."""
+        """The chat messages of these prompts in order; equal roles in a row are joined."""
         messages: list[dict[str, str]] = []
         for name in names:
             for role, template in self._prompts[name].sections:
@@ -124,7 +124,8 @@ def _parse(name: str, text: str, receives: frozenset[str]) -> Prompt:
     for _, template in sections:
         if not template.is_valid():
             raise InputError(
-                f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar sign."
+                f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar "
+                "sign."
             )
         if missing := set(template.get_identifiers()) - receives:
             known = ", ".join(sorted(receives)) or "none"

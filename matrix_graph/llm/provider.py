@@ -81,8 +81,8 @@ def _status_of(error: Exception) -> int | None:
 
 
 def _is_defect(error: Exception) -> bool:
-    own = type(error).__module__ == builtins.__name__
-    return own and not isinstance(error, _TRANSPORT)
+    is_builtin = type(error).__module__ == builtins.__name__
+    return is_builtin and not isinstance(error, _TRANSPORT)
 
 
 def _is_unreached(cause: BaseException) -> bool:

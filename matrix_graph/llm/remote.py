@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Remote:
-    """Posts for one context, over one session; an answer that is on record is not asked for again."""
+    """Posts for one context, over one session; what is on record is not asked for again."""
 
     def __init__(self, line: Line) -> None:
         self._line = line

@@ -39,8 +39,8 @@ class Crowd:
             return []
         best = np.maximum.reduceat(self._vectors @ _unit(vector - self._mean), self._starts)
         owners = self._owners[self._starts]
-        found: list[int] = owners[np.argsort(-best, kind="stable")[:k]].tolist()
-        return found
+        nearest: list[int] = owners[np.argsort(-best, kind="stable")[:k]].tolist()
+        return nearest
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -226,8 +226,8 @@ class EpisodicMemory:
         sight = await self._sight(agent, now, branch)
         if len(sight) == 1:
             return sight[0][0].best(query, k, now, now, weights)
-        found = [r for lane, until in sight for r in lane.best(query, k, until, now, weights)]
-        return sorted(found, key=lambda r: (-r.score, r.memory.step, r.memory.number))[:k]
+        best = [r for lane, until in sight for r in lane.best(query, k, until, now, weights)]
+        return sorted(best, key=lambda r: (-r.score, r.memory.step, r.memory.number))[:k]
 
     async def _sight(self, agent: str, now: int, branch: str) -> list[tuple[Lane, int]]:
         """The lanes that `branch` sees, each with the last step that it sees of it."""
@@ -276,12 +276,12 @@ class EpisodicMemory:
                 return
             for item in await self._store.asearch(("branches", self._run), limit=_PAGE):
                 self._branches[item.key] = Branch(**item.value)
-            prefix, offset, found = ("memory", self._run), 0, _PAGE
-            while found == _PAGE:
+            prefix, offset, count = ("memory", self._run), 0, _PAGE
+            while count == _PAGE:
                 page = await self._store.alist_namespaces(prefix=prefix, limit=_PAGE, offset=offset)
                 self._stored.update((ns[2], ns[3]) for ns in page if len(ns) == 4)
-                found = len(page)
-                offset += found
+                count = len(page)
+                offset += count
             self._opened = True
 
     async def _load(self, keys: set[tuple[str, str]]) -> None:

@@ -1,4 +1,4 @@
-"""The memories of one agent in the process: their vectors in one matrix of halves, scored exactly."""
+"""One agent's memories in the process: vectors in one matrix of halves, scored exactly."""
 
 from __future__ import annotations
 

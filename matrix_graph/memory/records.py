@@ -45,19 +45,19 @@ class Records:
             InputError: one is not there.
         """
         gets: list[Op] = [GetOp((kind, self._run), key) for key in keys]
-        found: list[Any] = await self._store.abatch(gets) if gets else []
-        for key, item in zip(keys, found, strict=True):
+        items: list[Any] = await self._store.abatch(gets) if gets else []
+        for key, item in zip(keys, items, strict=True):
             if item is None:
                 raise InputError(
                     f"The store holds no {kind} {key!r} of run {self._run!r}; compile the graph "
                     "with the store that the thread began with."
                 )
-        return [item.value for item in found]
+        return [item.value for item in items]
 
     async def aall(self, kind: Kind) -> list[dict[str, Any]]:
         """All records of a kind, by id."""
-        found = [item async for item in self._items(kind)]
-        return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+        items = [item async for item in self._items(kind)]
+        return [value for _, value in sorted(items, key=lambda pair: pair[0])]
 
     def get(self, kind: Kind, key: str) -> dict[str, Any] | None:
         """`aget` for code that is not asynchronous."""

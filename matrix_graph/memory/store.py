@@ -147,7 +147,7 @@ class ChromaStore(BaseStore):
             try:
                 self._apply(
                     [op for ops, _, _ in together for op in ops],
-                    {k: v for _, own, _ in together for k, v in own.items()},
+                    {k: v for _, of_task, _ in together for k, v in of_task.items()},
                 )
             except Exception:  # noqa: BLE001 (only the one who is at fault shall hear of it)
                 one_by_one = together
@@ -190,11 +190,11 @@ class ChromaStore(BaseStore):
                 for i, op in enumerate(ops)
                 if isinstance(op, GetOp)
             }
-            found = self._items.get(list(gets.values()))
+            rows = self._items.get(list(gets.values()))
             puts: dict[str, PutOp] = {}
             for i, op in enumerate(ops):
                 if i in gets:
-                    results[i] = Item(**_fields_of(found[gets[i]])) if gets[i] in found else None
+                    results[i] = Item(**_fields_of(rows[gets[i]])) if gets[i] in rows else None
                 elif isinstance(op, SearchOp):
                     results[i] = self._search(op, vectors)
                 elif isinstance(op, ListNamespacesOp):
@@ -219,10 +219,10 @@ class ChromaStore(BaseStore):
         gone = [row_id for row_id, op in puts.items() if op.value is None and row_id in old]
         stale: list[str] = []
         for row_id, op in puts.items():
-            own = [vectors[text] for text in self._indexed_texts(op)]
+            points_of_item = [vectors[text] for text in self._indexed_texts(op)]
             stale += [
                 _part_id(row_id, n)
-                for n in range(len(own), old[row_id]["parts"] if row_id in old else 0)
+                for n in range(len(points_of_item), old[row_id]["parts"] if row_id in old else 0)
             ]
             if op.value is not None:
                 created = old[row_id]["created"] if row_id in old else now
@@ -231,11 +231,14 @@ class ChromaStore(BaseStore):
                     "value": op.value,
                     "created": created,
                     "updated": now,
-                    "parts": len(own),
+                    "parts": len(points_of_item),
                 }
                 rows[row_id] = Row(op.namespace, item)
-                parts |= {_part_id(row_id, n): Row(op.namespace, row_id) for n in range(len(own))}
-                points += own
+                parts |= {
+                    _part_id(row_id, n): Row(op.namespace, row_id)
+                    for n in range(len(points_of_item))
+                }
+                points += points_of_item
         self._register({op.namespace for op in puts.values() if op.value is not None})
         if self._vectors:
             self._vectors.delete(stale)
@@ -309,9 +312,9 @@ class ChromaStore(BaseStore):
         items: list[SearchItem] = []
         for start in range(0, len(order), max(wanted, 100)):
             ids = order[start : start + max(wanted, 100)]
-            found = self._items.get(ids)
+            rows = self._items.get(ids)
             for row_id in ids:
-                item = _fields_of(found[row_id]) if row_id in found else None
+                item = _fields_of(rows[row_id]) if row_id in rows else None
                 if item and matches(item["value"], op.filter or {}):
                     items.append(SearchItem(**item, score=best[row_id]))
             if len(items) >= wanted:

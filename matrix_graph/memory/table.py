@@ -140,21 +140,21 @@ class Table:
         self._rows = client.get_or_create_collection(
             name, embedding_function=None, metadata=dict(made_with), configuration=configuration
         )
-        found = {key: (self._rows.metadata or {}).get(key) for key in made_with}
-        if found != made_with:
+        made = {key: (self._rows.metadata or {}).get(key) for key in made_with}
+        if made != made_with:
             raise InputError(
-                f"The Chroma collection {name!r} was made with {found}, but {made_with} is asked "
+                f"The Chroma collection {name!r} was made with {made}, but {made_with} is asked "
                 "for. "
                 "Use the embeddings it was made with, or another folder or collection name."
             )
 
     def get(self, ids: Sequence[str]) -> dict[str, Row]:
         """The rows that are there, by id."""
-        found: dict[str, Row] = {}
+        by_id: dict[str, Row] = {}
         for page in _pages(list(dict.fromkeys(ids))):
             rows = self._rows.get(ids=page, include=["metadatas"])
-            found.update(zip(rows["ids"], map(_row, rows["metadatas"] or []), strict=True))
-        return found
+            by_id.update(zip(rows["ids"], map(_row, rows["metadatas"] or []), strict=True))
+        return by_id
 
     def ids(self) -> list[str]:
         """The ids of all rows."""
@@ -186,14 +186,14 @@ class Table:
         """Write rows; `vectors` in their order."""
         ids = list(rows)
         for start, page in zip(range(0, len(ids), _WRITE), _pages(ids, _WRITE), strict=True):
-            own = (
+            points = (
                 vectors[start : start + _WRITE]
                 if vectors is not None
                 else [[zlib.crc32(i.encode())] for i in page]
             )
             metadatas: Any = [_metadata(rows[i]) for i in page]
             self._rows.upsert(
-                ids=page, embeddings=np.asarray(own, dtype=np.float32), metadatas=metadatas
+                ids=page, embeddings=np.asarray(points, dtype=np.float32), metadatas=metadatas
             )
 
     def delete(self, ids: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ def compared(record: FilterRecord) -> Html:
     if not effects:
         return tag("p", "Nothing was kept, so there is nothing to compare.")
     drawn = record.summary["controls"]["drawn_from"]
-    told = (
+    legend = (
         f"How far the mean of the kept rows lies from that of as many drawn at random ({drawn}), "
         "with the 95 % "
         "interval: to the right of the middle the kept rows have more. "
@@ -46,7 +46,7 @@ def compared(record: FilterRecord) -> Html:
         class_="chart",
     )
     return joined(
-        [tag("p", told), tag("figure", drawing, class_="intervals"), table(head, numbers)]
+        [tag("p", legend), tag("figure", drawing, class_="intervals"), table(head, numbers)]
     )
 
 

@@ -47,7 +47,7 @@ def show_row(record: RunRecord, name: str) -> Display:
     Raises:
         InputError: there is none of that id.
     """
-    for row in (row for own in record.rows.values() for row in own):
+    for row in (row for rows_of_file in record.rows.values() for row in rows_of_file):
         if row["id"] == name:
             return Display(rows.row(record, row, open=True))
     raise InputError(f"There is no kept row {name!r} in {record.folder}.")

@@ -22,12 +22,12 @@ Part = str | Html | int | float | None
 
 def tag(name: str, *inside: Part, **attributes: Part) -> Html:
     """An element; an attribute that is None is left out, and `_` in its name stands for `-`."""
-    given = "".join(
+    written = "".join(
         f' {key.strip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Html(f"<{name}{given}>{joined(inside)}</{name}>")
+    return Html(f"<{name}{written}>{joined(inside)}</{name}>")
 
 
 def joined(parts: Iterable[Part], between: str = "") -> Html:

@@ -40,7 +40,7 @@ def render(record: RunRecord) -> str:
         "Timeline": society.timeline(record),
         "Rows: kept and dropped": rows.kept_and_dropped(record),
         "What the rows are like": rows.distributions(
-            [row for own in record.rows.values() for row in own]
+            [row for rows_of_file in record.rows.values() for row in rows_of_file]
         ),
         "Rows": rows.one_by_one(record),
         "Scenarios": society.scenarios(record),
@@ -85,7 +85,8 @@ def _page(title: str, header: Html, parts: Mapping[str, Html]) -> str:
     head = joined(
         [
             Html(
-                '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+                '<meta charset="utf-8">'
+                '<meta name="viewport" content="width=device-width, initial-scale=1">'
             ),
             Html(f'<meta http-equiv="Content-Security-Policy" content="{_policy(style, script)}">'),
             tag("title", title),
@@ -115,13 +116,16 @@ def _header(record: RunRecord) -> Html:
         tag("div", tag("b", f"{n:,}" if isinstance(n, int) else n), tag("span", what))
         for what, n in tiles.items()
     ]
-    told = (
+    summary = (
         f"Written by {config['model']}, seed {record.summary['seed']}, communication "
         f"{config['communication']}; "
         f"the run ended: {ended}. All of it is invented by a model."
     )
     return tag(
-        "header", tag("h1", record.folder.name), tag("p", told), tag("div", *shown, class_="tiles")
+        "header",
+        tag("h1", record.folder.name),
+        tag("p", summary),
+        tag("div", *shown, class_="tiles"),
     )
 
 

@@ -39,17 +39,17 @@ FEW = 8
 def kept_and_dropped(record: RunRecord) -> Html:
     """The funnel by rule: what each took from the rows that were written."""
     rules = Counter(rejection["rule"] for rejection in record.rejections)
-    left = given = len(record.rejections) + sum(map(len, record.rows.values()))
+    left = total = len(record.rejections) + sum(map(len, record.rows.values()))
     stages = []
     for rule, count in rules.most_common():
         left -= count
         stages.append({"step": rule, "left": left, "dropped": count, "rules": {}})
-    return joined([picture(given, stages), dropped(record.rejections)])
+    return joined([picture(total, stages), dropped(record.rejections)])
 
 
-def picture(given: int, stages: Sequence[dict[str, Any]]) -> Html:
+def picture(total: int, stages: Sequence[dict[str, Any]]) -> Html:
     """The funnel."""
-    return tag("div", Html(funnel_svg(given, stages)), class_="wide funnel")
+    return tag("div", Html(funnel_svg(total, stages)), class_="wide funnel")
 
 
 def dropped(rejections: Sequence[Rejection]) -> Html:
@@ -62,13 +62,13 @@ def dropped(rejections: Sequence[Rejection]) -> Html:
             joined(
                 [
                     tag("b", rule),
-                    f" dropped {len(own):,}"
-                    + (f", of which {FEW} are shown" if len(own) > FEW else ""),
+                    f" dropped {len(of_rule):,}"
+                    + (f", of which {FEW} are shown" if len(of_rule) > FEW else ""),
                 ]
             ),
-            *(_rejected(rejection) for rejection in own[:FEW]),
+            *(_rejected(rejection) for rejection in of_rule[:FEW]),
         )
-        for rule, own in sorted(by_rule.items(), key=lambda item: -len(item[1]))
+        for rule, of_rule in sorted(by_rule.items(), key=lambda item: -len(item[1]))
     )
 
 
@@ -106,8 +106,8 @@ def one_by_one(record: RunRecord | FilterRecord) -> Html:
     parts: list[Html] = []
     for rows in record.rows.values():
         parts += [
-            row(record, own) if isinstance(record, RunRecord) else bare(own)
-            for own in rows[: MOST - len(parts)]
+            row(record, shown) if isinstance(record, RunRecord) else bare(shown)
+            for shown in rows[: MOST - len(parts)]
         ]
     total = sum(map(len, record.rows.values()))
     if total > len(parts):
@@ -123,18 +123,20 @@ def cost(record: RunRecord) -> Html:
     lines = [
         [
             what,
-            f"{len(own):,}",
+            f"{len(entries):,}",
             *(
-                f"{sum(getattr(e, name) for e in own):,}"
+                f"{sum(getattr(e, name) for e in entries):,}"
                 for name in ("input_tokens", "output_tokens")
             ),
         ]
-        for what, own in sorted(parts.items(), key=lambda item: -len(item[1]))
+        for what, entries in sorted(parts.items(), key=lambda item: -len(item[1]))
     ]
     summary = record.summary
     spent = f" and {summary['cost_usd']:.4f} US dollars" if summary.get("cost_usd") else ""
-    told = f"{summary['calls']:,} requests to models{spent}, in {summary['seconds']:,.0f} seconds."
-    return joined([tag("p", told), table(["for", "calls", "tokens in", "tokens out"], lines)])
+    totals = (
+        f"{summary['calls']:,} requests to models{spent}, in {summary['seconds']:,.0f} seconds."
+    )
+    return joined([tag("p", totals), table(["for", "calls", "tokens in", "tokens out"], lines)])
 
 
 def row(record: RunRecord, row: Row, *, open: bool = False) -> Html:
@@ -142,7 +144,7 @@ def row(record: RunRecord, row: Row, *, open: bool = False) -> Html:
     names = {member.id: member.name for group in record.groups for member in group.members}
     origin = provenance_of(row)
     agent = origin.get("agent_id", "")
-    said = [tag("h4", "asks"), *_talk(row)]
+    talk = [tag("h4", "asks"), *_talk(row)]
     calls = [
         fold(
             joined(
@@ -166,7 +168,7 @@ def row(record: RunRecord, row: Row, *, open: bool = False) -> Html:
     ]
     came = [tag("h4", "comes from"), tag("p", *places, ": ", actions), *calls]
     title = joined([tag("b", row["id"]), " ", prompt_of(row)[:140]])
-    return fold(title, *said, *came, id=anchor("row", str(row["id"])), open=open)
+    return fold(title, *talk, *came, id=anchor("row", str(row["id"])), open=open)
 
 
 def bare(row: Row) -> Html:
@@ -215,8 +217,8 @@ def _spread(values: Sequence[float]) -> Html | None:
 def _novelty(rows: Sequence[Row]) -> list[float]:
     """Per request, the share of its words that stand in no other."""
     words = [set(prompt_of(row).lower().split()) for row in rows]
-    counts = Counter(word for own in words for word in own)
-    return [sum(counts[word] == 1 for word in own) / len(own) for own in words if own]
+    counts = Counter(word for of_row in words for word in of_row)
+    return [sum(counts[word] == 1 for word in of_row) / len(of_row) for of_row in words if of_row]
 
 
 _ROUTING = {

@@ -79,14 +79,14 @@ def society_map(record: RunRecord, *, slider: bool = True) -> Html:
         tag("input", type="range", min=-1, max=rounds, value=-1, id="round", aria_label="round"),
         class_="slider",
     )
-    told = (
+    legend = (
         "A dot is a person, its colour the group; people near each other wrote alike. A line is a "
         "message that reached "
         "somebody, dashed from another group. Move the slider to see one round after another."
     )
     return joined(
         [
-            tag("p", told, class_="hint"),
+            tag("p", legend, class_="hint"),
             control if slider else None,
             tag("div", picture, class_="wide"),
         ]
@@ -154,8 +154,8 @@ def timeline(record: RunRecord) -> Html:
                 cells.append(tag("td"))
                 continue
             passed = len(scenario.get("messages", []))
-            told = f"{len(scenario['actions'])} actions, {passed} messages"
-            inside = link("scenario", scenario["id"], tag("span", passed, title=told))
+            counted = f"{len(scenario['actions'])} actions, {passed} messages"
+            inside = link("scenario", scenario["id"], tag("span", passed, title=counted))
             cells.append(
                 tag("td", inside, style=f"--heat: {0.12 + 0.75 * passed / most:.2f}", class_="heat")
             )
@@ -198,10 +198,10 @@ def _more(count: int) -> Html | None:
 def scenario(scenario: Scenario, *, open: bool = False) -> Html:
     """One scenario, action by action."""
     names = {agent: person["name"] for agent, person in scenario.get("people", {}).items()}
-    told = {d["action"]: d for d in scenario.get("deliveries", []) if d["scope"] == "within"}
+    deliveries = {d["action"]: d for d in scenario.get("deliveries", []) if d["scope"] == "within"}
     acts = []
     for action in scenario["actions"]:
-        delivery = told.get(action["id"])
+        delivery = deliveries.get(action["id"])
         reached = None
         if delivery:
             to = ", ".join(names.get(agent, agent) for agent in delivery["recipients"]) or "nobody"
@@ -224,7 +224,7 @@ def _trigger(action: Action) -> str:
 
 
 def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
-    own = [(s, a) for s in record.scenarios for a in s["actions"] if a["agent"] == member.id]
+    deeds = [(s, a) for s in record.scenarios for a in s["actions"] if a["agent"] == member.id]
     heard = [
         (s, m)
         for s in record.scenarios
@@ -239,7 +239,7 @@ def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
     ]
     memories = record.memories(member.id)
     acts = []
-    for scenario, action in own:
+    for scenario, action in deeds:
         recalled = [
             tag(
                 "li",
@@ -265,7 +265,7 @@ def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
     title = joined(
         [
             tag("b", member.name),
-            f" · {group.id} · {len(own)} actions, {len(heard)} messages, {len(rows)} rows",
+            f" · {group.id} · {len(deeds)} actions, {len(heard)} messages, {len(rows)} rows",
         ]
     )
     did = [tag("h4", "Did"), tag("ol", *acts), tag("h4", "Became aware of"), tag("ul", *came)]

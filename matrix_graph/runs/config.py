@@ -67,18 +67,18 @@ class RunConfig(Options):
     )
     modulator: Routing = Field(
         default="batched",
-        description="batched: a call routes all actions of a group's step; per_action: one each; human: you do",
+        description="batched: a call routes all actions of a step; per_action: one each; human",
     )
     play: tuple[str, ...] = Field(
         default=(), description="people whom you play, by id or name, with commas"
     )
     checkpoints: Literal["scenario", "step"] = Field(
         default="scenario",
-        description="what LangGraph checkpoints: whole scenarios, or every step at about twice the CPU",
+        description="what is checkpointed: whole scenarios, or each step at about twice the CPU",
     )
     durability: Durability = Field(
         default="async",
-        description="when checkpoints are written: async, exit (at the end) or sync (before the next step)",
+        description="when checkpoints are written: async, exit (at the end) or sync (at once)",
     )
     group_size: int = Field(default=5, ge=1, le=10, description="agents per group on average")
     seed: int = Field(

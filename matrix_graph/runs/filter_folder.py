@@ -149,9 +149,9 @@ def _pool(filtered: Filtered) -> tuple[list[Row], str]:
 def _paired(pool: list[Row], paired: Pairs) -> list[Row]:
     """The controls of a set of pairs are pairs, made by the same rule."""
     bare = [row for row in pool if row.get("chosen") is None]
-    found = paired.find(bare)
-    gone = {finding.id for finding in found if isinstance(finding, Drop)}
-    made = [row for row in with_notes(pool, found) if row["id"] not in gone]
+    findings = paired.find(bare)
+    gone = {finding.id for finding in findings if isinstance(finding, Drop)}
+    made = [row for row in with_notes(pool, findings) if row["id"] not in gone]
     return [row for row in made if row.get("chosen") is not None or is_safety(row)]
 
 
@@ -173,8 +173,8 @@ def _by_file(rows: Sequence[Row]) -> dict[str, list[Row]]:
             layout, []
         ).append(row)
     parts = (
-        (name, layout, own) for name, layouts in files.items() for layout, own in layouts.items()
+        (name, layout, part) for name, layouts in files.items() for layout, part in layouts.items()
     )
     return {
-        name if len(files[name]) == 1 else f"{name}-{layout}": own for name, layout, own in parts
+        name if len(files[name]) == 1 else f"{name}-{layout}": part for name, layout, part in parts
     }

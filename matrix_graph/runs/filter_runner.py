@@ -61,9 +61,9 @@ def read_rows(path: Path) -> list[Row]:
         raise InputError(f"There is no file {path}.")
     rows = []
     for number, row in enumerate(read_json_lines(path), 1):
-        given = row.get("id")
+        row_id = row.get("id")
         rows.append(
-            {"id": "", **row} | {"id": f"{path.stem}-{number}" if given is None else str(given)}
+            {"id": "", **row} | {"id": f"{path.stem}-{number}" if row_id is None else str(row_id)}
         )
     if not rows:
         raise InputError(f"{path} holds no row.")

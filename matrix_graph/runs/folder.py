@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, what of it may change, and how it begins, ends and is cleared."""
+"""The folder of a run: whose it is, what of it may change, how it begins and is cleared."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def resumed(config: RunConfig) -> RunConfig:
             f"The profiles of the run in {config.out} have changed since it began; start anew "
             "with --overwrite."
         )
-    given = {name: getattr(config, name) for name in config.model_fields_set}
+    options = {name: getattr(config, name) for name in config.model_fields_set}
     clashes = sorted(
         name
         for name in config.model_fields_set - MAY_CHANGE
@@ -83,7 +83,7 @@ def resumed(config: RunConfig) -> RunConfig:
             for name, value in began.items()
             if name not in ("kind", "domain", "max_tokens")
         }
-    fields = began | {name: value for name, value in given.items() if name in MAY_CHANGE}
+    fields = began | {name: value for name, value in options.items() if name in MAY_CHANGE}
     return RunConfig.load(None, fields)
 
 

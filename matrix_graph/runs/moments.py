@@ -30,7 +30,7 @@ class Moment(NamedTuple):
 
     @property
     def call(self) -> str:
-        """The place of the call behind it in the journal; empty for an agent that no model plays."""
+        """The place of its call in the journal; empty for an agent that no model plays."""
         if self.action:
             return self.action["call"]
         return self.failure["call"] if self.failure else ""
@@ -68,8 +68,10 @@ def delivery_of(moment: Moment) -> Delivery | None:
     """Who became aware of the action, who was left out, and why."""
     if moment.action is None:
         return None
-    found = [d for d in moment.scenario.get("deliveries", []) if d["action"] == moment.action["id"]]
-    return next((d for d in found if d["scope"] == "within"), None)
+    deliveries = [
+        d for d in moment.scenario.get("deliveries", []) if d["action"] == moment.action["id"]
+    ]
+    return next((d for d in deliveries if d["scope"] == "within"), None)
 
 
 def _within(scenario: Scenario) -> list[Moment]:

@@ -60,8 +60,8 @@ class RunRecord(_Rows):
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of run.json."""
-        found: dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
-        return found
+        summary: dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
+        return summary
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
@@ -157,8 +157,8 @@ class FilterRecord(_Rows):
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of filter.json."""
-        found: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text("utf-8"))
-        return found
+        summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text("utf-8"))
+        return summary
 
 
 def asked(entry: Entry) -> list[dict[str, str]]:

@@ -116,10 +116,10 @@ def human_agent() -> Runnable[Turn, str]:
     return RunnableLambda(act, name=PERSON)
 
 
-def _text_of(given: Any) -> str:
-    if isinstance(given, BaseMessage):
-        return str(given.text)
-    return str(given["text"] if isinstance(given, dict) else given)
+def _text_of(answer: Any) -> str:
+    if isinstance(answer, BaseMessage):
+        return str(answer.text)
+    return str(answer["text"] if isinstance(answer, dict) else answer)
 
 
 def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
@@ -127,7 +127,7 @@ def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
     action in them.
     """
     status = _STATUS.search(text)
-    said = status.group(1) if status else ""
+    mark = status.group(1) if status else ""
     body = _STATUS.sub("", text).strip()
     if not body:
         return _failed(turn, "the agent said nothing but its status", call)
@@ -136,9 +136,9 @@ def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
         text=body,
         trigger=_trigger(turn),
         status="finished"
-        if said == "GOAL REACHED"
+        if mark == "GOAL REACHED"
         else "continue"
-        if said == "CONTINUE"
+        if mark == "CONTINUE"
         else "done",
         call=call,
         reason="",

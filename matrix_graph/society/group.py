@@ -92,8 +92,8 @@ def create_group(
     builder.add_node("modulator", nodes.modulator, destinations=(*names.values(), "scenario"))
     builder.add_node("scenario", nodes.scenario)
     for member in group.members:
-        own = (agents or {}).get(member.id)
-        node = turn_node(runnable_node(own) if own else agent_node(member), member, group)
+        runnable = (agents or {}).get(member.id)
+        node = turn_node(runnable_node(runnable) if runnable else agent_node(member), member, group)
         builder.add_node(
             names[member.id],
             node,

@@ -129,10 +129,10 @@ class _Nodes:
         """Route what was just said; who became aware of something acts next."""
         step = state["modulator_step"]
         routed = {d["action"] for d in state.get("deliveries", [])} | set(state["modulator_past"])
-        said = [m for m in state["messages"] if self._is_said(m) and str(m.id) not in routed]
-        deliveries = await self._deliver(said, step)
-        told = {agent for delivery in deliveries for agent in delivery["recipients"]}
-        acting = [agent for agent in self._names if agent in told] if step < self._steps else []
+        spoken = [m for m in state["messages"] if self._is_said(m) and str(m.id) not in routed]
+        deliveries = await self._deliver(spoken, step)
+        reached = {agent for delivery in deliveries for agent in delivery["recipients"]}
+        acting = [agent for agent in self._names if agent in reached] if step < self._steps else []
         # An agent that is a graph of its own gives back all that it was shown.
         shown: list[Any] = [RemoveMessage(id=m.id) for m in state["messages"] if _TO in str(m.id)]
         update = {"deliveries": deliveries, "modulator_step": step + 1, "messages": shown}
@@ -151,12 +151,12 @@ class _Nodes:
 
     def _is_said(self, message: AnyMessage) -> bool:
         calls = message.tool_calls if isinstance(message, AIMessage) else []
-        own = (
+        is_agents = (
             message.name in self._names
             and _TO not in str(message.id)
             and not isinstance(message, ToolMessage)
         )
-        return own and not calls and bool(str(message.text).strip())
+        return is_agents and not calls and bool(str(message.text).strip())
 
     async def _deliver(self, spoken: Sequence[AnyMessage], step: int) -> list[Delivery]:
         if not spoken:
@@ -189,7 +189,7 @@ class _Nodes:
     def _view(
         self, agent: str, messages: Sequence[AnyMessage], known: Sequence[Delivery]
     ) -> list[AnyMessage]:
-        told = {delivery["action"] for delivery in known if agent in delivery["recipients"]}
+        reached = {delivery["action"] for delivery in known if agent in delivery["recipients"]}
         own_calls = {
             call["id"]
             for m in messages
@@ -204,7 +204,7 @@ class _Nodes:
                 view += [message] if message.tool_call_id in own_calls else []
             elif message.name not in self._names or message.name == agent:
                 view.append(message)
-            elif str(message.id) in told:
+            elif str(message.id) in reached:
                 view.append(
                     HumanMessage(message.text, name=message.name, id=f"{message.id}{_TO}{agent}")
                 )

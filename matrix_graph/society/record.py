@@ -21,8 +21,8 @@ async def on_record(
     if any(given["waiting"].values()):
         names.append(given["last"])
     names = list(dict.fromkeys(names))
-    found: list[Any] = await records.asome("scenarios", names)
-    scenarios = dict(zip(names, cast("list[Scenario]", found), strict=True))
+    read: list[Any] = await records.asome("scenarios", names)
+    scenarios = dict(zip(names, cast("list[Scenario]", read), strict=True))
     messages: list[Message] = []
     for waiting in given["waiting"].values():
         messages += [scenarios[given["last"]]["messages"][place] for place in waiting]

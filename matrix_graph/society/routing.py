@@ -43,7 +43,7 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class Choice:
-    """A decision on record: positions of who is reached and of who could have been, and the call."""
+    """A decision on record: positions of who is reached and of who is left out, and the call."""
 
     item: int
     recipients: tuple[int, ...]

@@ -51,8 +51,8 @@ def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
         async def take(before: Turn) -> Taken:
             turn = await _amended(state, before, persona, res.amendments, memory)
             (outcome,) = (await node(turn, runtime))["outcomes"]
-            if said := res.amendments.action(persona.id, time_of(turn)):
-                outcome = outcome_of(turn, said, outcome["call"])
+            if text := res.amendments.action(persona.id, time_of(turn)):
+                outcome = outcome_of(turn, text, outcome["call"])
             action = action_of(outcome, group, turn["round"], turn["step"])
             return Taken(group, turn, outcome, action, res, memory, lambda: take(turn))
 
@@ -97,8 +97,10 @@ async def _amended(
     if not amendments.concern(agent):
         return given
     plan = ("", *amendments.plan(agent, persona.plan, step))
-    told = {a.what: a.text for a in amendments.of(agent, "message", step)}
-    heard = [m | {"text": told.get(m["id"], m["text"])} for m in before["observations"]]
+    texts_of_messages = {a.what: a.text for a in amendments.of(agent, "message", step)}
+    heard = [
+        m | {"text": texts_of_messages.get(m["id"], m["text"])} for m in before["observations"]
+    ]
     known = await memory.aall(agent, now=step - 1)
     texts = amendments.memories(agent, step)
     for old, new in zip(before["observations"], heard, strict=True):

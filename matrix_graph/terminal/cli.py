@@ -112,15 +112,15 @@ def estimate(
     try:
         settings = RunConfig.load(config, options)
         profiles, _ = load_profiles(settings.profiles, strict=settings.strict)
-        found = estimated(settings, profiles)
+        foreseen = estimated(settings, profiles)
     except MatrixError as error:
         _fail(error, as_json)
     if as_json:
-        parts = {part.name: part.calls for part in found.parts}
-        sys.stdout.write(json.dumps(found.totals() | {"calls_by_part": parts}) + "\n")
+        parts = {part.name: part.calls for part in foreseen.parts}
+        sys.stdout.write(json.dumps(foreseen.totals() | {"calls_by_part": parts}) + "\n")
         return
     table = Table("calls for", "calls", "tokens in", "tokens out", box=None)
-    for part in found.parts:
+    for part in foreseen.parts:
         table.add_row(
             part.name,
             f"{part.calls:,}",
@@ -129,15 +129,15 @@ def estimate(
         )
     table.add_row(
         "all",
-        f"{found.calls:,}",
-        f"{found.input_tokens:,}",
-        f"{found.output_tokens:,}",
+        f"{foreseen.calls:,}",
+        f"{foreseen.input_tokens:,}",
+        f"{foreseen.output_tokens:,}",
         style="bold",
     )
     out = Console(highlight=False)
     out.print(table)
-    if found.cost:
-        out.print(f"About {found.cost:.2f} USD.")
+    if foreseen.cost:
+        out.print(f"About {foreseen.cost:.2f} USD.")
     elif settings.model != LOCAL:
         out.print(
             f"No price is known for {settings.model}; give --price IN,OUT (USD per million tokens)."
@@ -227,7 +227,7 @@ def export(
         Path | None, typer.Option(help="where to write; FOLDER/export/TO by default")
     ] = None,
 ) -> None:
-    """Write the rows in a trainer's own layout, with a training configuration where there is one."""
+    """Write the rows in a trainer's own layout, with a training recipe where there is one."""
     try:
         done = exported(folder, to, out)
     except MatrixError as error:

@@ -70,14 +70,14 @@ def print_filtered(result: FilterResult, out: Console) -> None:
     if summary["effects"]:
         _print_effects(summary, out)
     if summary["pairs"]["pairs"]:
-        told = {
+        figures = {
             name: value
             for name, value in summary["pairs"].items()
             if name != "margins" and value is not None
         }
         out.print(
             "pairs: "
-            + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in told.items())
+            + ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in figures.items())
         )
     out.print(
         f"{summary['kept']:,} of {summary['given']:,} rows kept in {result.out / 'dataset'}",

@@ -103,12 +103,13 @@ class Look:
             return
         recalled = moment.action.get("recalled", []) if moment.action else []
         table = Table("memory", "score", "relevance", "recency", "importance", "text", box=None)
-        for found in recalled:
-            text = known[found["memory"]].text if found["memory"] in known else ""
+        for recollection in recalled:
+            text = known[recollection["memory"]].text if recollection["memory"] in known else ""
             scores = (
-                f"{found[name]:.2f}" for name in ("score", "relevance", "recency", "importance")
+                f"{recollection[name]:.2f}"
+                for name in ("score", "relevance", "recency", "importance")
             )
-            table.add_row(found["memory"], *scores, Text(printable(text)))
+            table.add_row(recollection["memory"], *scores, Text(printable(text)))
         self._out.print(table)
 
     def calls(self, prefix: str) -> None:
@@ -116,20 +117,20 @@ class Look:
         default.
         """
         if prefix:
-            found = [entry for entry in self.debugger.of.entries() if entry.slot.startswith(prefix)]
+            calls = [entry for entry in self.debugger.of.entries() if entry.slot.startswith(prefix)]
         else:
             moment = self.debugger.here
             names = (moment.agent, moment.scenario["group"])
             place = f"society/r{moment.scenario['round']}/s{moment.step % STEPS}/"
             entries = self.debugger.of.entries()
-            found = [
+            calls = [
                 e
                 for e in entries
                 if e.slot.startswith(place) and e.slot[len(place) :].startswith(names)
             ]
-        for entry in found:
+        for entry in calls:
             self.say(entry.slot, f"{entry.finish} · {self._used(entry)}")
-        if not found:
+        if not calls:
             self.say("·", "there are none")
 
     def prompt(self, slot: str = "") -> None:
@@ -151,8 +152,8 @@ class Look:
         """Who became aware of the action, who was left out, and why."""
         delivery = self.debugger.delivery(self.debugger.here)
         if delivery is None:
-            told = "nothing is on record of" if self.debugger.of.over else "it is not yet decided"
-            self.say("·", f"{told} who becomes aware of it")
+            state = "nothing is on record of" if self.debugger.of.over else "it is not yet decided"
+            self.say("·", f"{state} who becomes aware of it")
             return
         self.say("told", ", ".join(map(self.name, delivery["recipients"])) or "nobody")
         self.say("left out", ", ".join(map(self.name, delivery["left_out"])) or "nobody")

@@ -21,17 +21,21 @@ def options_of(config: type[Options]) -> Callable[[Callable[..., None]], Callabl
 
     def decorated(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
-        given = signature(command).parameters.items()
-        own = [p.replace(annotation=hints[n]) for n, p in given if p.kind != p.VAR_KEYWORD]
+        parameters_of_command = signature(command).parameters.items()
+        kept = [
+            p.replace(annotation=hints[n])
+            for n, p in parameters_of_command
+            if p.kind != p.VAR_KEYWORD
+        ]
         made = [
             Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=_option(name, field))
             for name, field in config.model_fields.items()
         ]
-        parameters = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in own] + made
+        parameters = [p.replace(kind=Parameter.KEYWORD_ONLY) for p in kept] + made
 
         @wraps(command)
-        def called(**given: Any) -> None:
-            command(**given)
+        def called(**parameters_of_command: Any) -> None:
+            command(**parameters_of_command)
 
         called.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
         called.__annotations__ = {p.name: p.annotation for p in parameters}

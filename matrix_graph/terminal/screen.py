@@ -29,8 +29,8 @@ SHORT = {"n": "next", "s": "step", "c": "continue", "b": "break", "q": "quit", "
 class Screen(cmd.Cmd):
     """Reads commands and shows moments of one run, over or under way, and of branches of it.
 
-    The methods `do_...` are the commands, and their docstrings the help: how to type it, and what it
-    does. A command may be cut short where it is clear which is meant.
+    The methods `do_...` are the commands, and their docstrings the help: how to type it, and what
+    it does. A command may be cut short where it is clear which is meant.
 
     Args:
         folder: Where branches and pairs go.

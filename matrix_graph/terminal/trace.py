@@ -46,7 +46,8 @@ def _find(record: RunRecord, row_id: str) -> tuple[Row, str]:
                 return row, f"kept in {name}.jsonl"
     for rejection in record.rejections:
         if rejection.get("id") == row_id:
-            why = f"dropped by {rejection['rule']}: {rejection['value']} (threshold {rejection['threshold']})"
+            seen = f"{rejection['value']} (threshold {rejection['threshold']})"
+            why = f"dropped by {rejection['rule']}: {seen}"
             return rejection["row"], why
     raise InputError(
         f"{record.folder} holds no row {row_id!r}; the ids stand in dataset/*.jsonl and "
@@ -79,10 +80,12 @@ def _scenario(tree: Tree, record: RunRecord, scenario: Scenario, agent: str) -> 
         )
         delivery = deliveries.get(action["id"])
         if delivery:
-            told = ", ".join(names.get(a, a) for a in delivery["recipients"]) or "nobody"
+            reached = ", ".join(names.get(a, a) for a in delivery["recipients"]) or "nobody"
             left = ", ".join(names.get(a, a) for a in delivery["left_out"]) or "nobody"
             leaf.add(
-                _line("became known to", f"{told}; left out: {left}; because: {delivery['reason']}")
+                _line(
+                    "became known to", f"{reached}; left out: {left}; because: {delivery['reason']}"
+                )
             )
         _remembered(leaf, record, action)
         _call(leaf, record, action["call"])
@@ -94,13 +97,13 @@ def _scenario(tree: Tree, record: RunRecord, scenario: Scenario, agent: str) -> 
 
 def _remembered(leaf: Tree, record: RunRecord, action: Action) -> None:
     known = record.memories(action["agent"]) if action.get("recalled") else {}
-    for found in action.get("recalled", []):
-        memory = known.get(found["memory"])
+    for recollection in action.get("recalled", []):
+        memory = known.get(recollection["memory"])
         scores = ", ".join(
-            f"{name} {found[name]:g}" for name in ("relevance", "recency", "importance")
+            f"{name} {recollection[name]:g}" for name in ("relevance", "recency", "importance")
         )
         text = f"({scores}) {memory.text if memory else ''}"
-        leaf.add(_line(f"memory {action['agent']}/{found['memory']}", text, "blue"))
+        leaf.add(_line(f"memory {action['agent']}/{recollection['memory']}", text, "blue"))
 
 
 def printable(text: str) -> str:

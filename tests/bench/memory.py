@@ -26,7 +26,10 @@ from matrix_graph.testing import FakeEmbeddings
 from tests.bench.machine import machine, resident_mb
 
 AGENTS, GROUP, DIMS, K, REPEATS = 1000, 5, 384, 5, 5
-TEXT = "I told the whole market that the oven at the shop is broken again and that I need somebody before Sunday, {}."
+TEXT = (
+    "I told the whole market that the oven at the shop is broken again and that I need somebody "
+    "before Sunday, {}."
+)
 
 
 def _unit(rng: np.random.Generator, n: int) -> Any:
@@ -76,7 +79,7 @@ async def _recall_round(
 
 
 async def _fill(folder: Path) -> None:
-    """In a process of its own: from nothing to 100,000 memories, a hundred agents after the other."""
+    """From nothing to 100,000 memories, a hundred agents after the other."""
     rng, idle = np.random.default_rng(0), resident_mb()
     remember: list[float] = []
     recall: list[float] = []

@@ -186,9 +186,11 @@ def folder_call(folder: Path) -> str:
 def test_on_a_screen(folder: Path) -> None:
     out = Console(record=True, width=160)
     screen = Screen(Debugger(RunRecord(folder)), folder, out)
-    lines = """next; why; memories; prompt; answer; who; inbox; n 2; back; breaks; help; zzz; edit-m 1 x
+    lines = """next; why; memories; prompt; answer; who; inbox; n 2; back; breaks; help; zzz
+        edit-m 1 x
         break agent nobody; calls
-        people; memories all; where; break to nobody; back 100; n 900; n; go nowhere; edit; pair; ; next x"""
+        people; memories all; where; break to nobody; back 100; n 900; n
+        go nowhere; edit; pair; ; next x"""
     for line in [*re.split("[;\n]", lines), f"edit-call {folder_call(folder)} nonsense"]:
         screen.onecmd(line)
     shown = out.export_text()

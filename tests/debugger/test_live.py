@@ -372,7 +372,8 @@ def test_a_turn_that_cannot_be_taken_again_ends_the_run_and_nobody_hangs(
         with pytest.raises(InputError, match="not on record"):
             debugger.amend(debugger.change("plan", "something that nobody was asked", "1"))
         debugger.finish()
-        assert debugger.of.ended and debugger.of.ended.status == "offline"
+        assert debugger.of.ended
+        assert debugger.of.ended.status == "offline"
     assert len(debugger.moments) < len(RunRecord(tmp_path / "run").moments)
 
 
@@ -466,7 +467,8 @@ def test_a_person_who_plays_is_not_asked_twice() -> None:
         assert edited.action
         assert edited.action["text"] == "I sell the net."
         debugger.finish()
-        assert debugger.of.ended and debugger.of.ended.status == "asked"
+        assert debugger.of.ended
+        assert debugger.of.ended.status == "asked"
 
 
 def test_what_an_agent_of_ones_own_says_may_be_broken_text(tmp_path: Path) -> None:
@@ -558,7 +560,8 @@ def test_a_run_left_in_the_middle_is_resumed_without_asking_twice(
         debugger.agent(5)
         debugger.amend(debugger.change("action", "I sank the boat."))
         place = debugger.here
-    assert debugger.of.ended and debugger.of.ended.status == "interrupted"
+    assert debugger.of.ended
+    assert debugger.of.ended.status == "interrupted"
     for _ in range(2):
         with Debugger(
             LiveRun(RunConfig.model_validate({"out": tmp_path / "run"}), resume=True)
@@ -594,7 +597,8 @@ COMMAND = [sys.executable, "-m", "matrix_graph.terminal.cli"]
 
 def begun(server: FakeServer, out: Path) -> subprocess.Popen[bytes]:
     """A run in a process of its own, somewhere in its society."""
-    options = f"--agents 9 --group-size 3 --scenarios 30 --rows 2 --concurrency 2 --base-url {server.url} --out {out}"
+    options = "--agents 9 --group-size 3 --scenarios 30 --rows 2 --concurrency 2"
+    options += f" --base-url {server.url} --out {out}"
     command = [
         *COMMAND,
         "run",
@@ -646,7 +650,8 @@ def contents(folder: Path) -> dict[str, str]:
 @pytest.mark.process
 def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --price fake=1,2 --base-url {server.url} --out {out}"
+    options = "--agents 4 --group-size 2 --scenarios 2 --rows 1 --price fake=1,2"
+    options += f" --base-url {server.url} --out {out}"
     command = [
         *COMMAND,
         "run",
@@ -657,8 +662,21 @@ def test_on_the_terminal(server: FakeServer, tmp_path: Path) -> None:
         "openai:fake",
         *options.split(),
     ]
-    lines = ["next", "answer", "edit I hid the key.", "fork edit-plan 1 sell the mill", "diff", "switch", "switch",
-             "break failure", "continue", "back", "fork edit I told nobody.", "pair other", "quit"]  # fmt: skip
+    lines = [
+        "next",
+        "answer",
+        "edit I hid the key.",
+        "fork edit-plan 1 sell the mill",
+        "diff",
+        "switch",
+        "switch",
+        "break failure",
+        "continue",
+        "back",
+        "fork edit I told nobody.",
+        "pair other",
+        "quit",
+    ]
     done = subprocess.run(
         command, check=False, input="\n".join(lines), capture_output=True, text=True, timeout=200
     )

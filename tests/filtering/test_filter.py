@@ -229,9 +229,17 @@ COLUMNS = [
 @pytest.mark.slow
 def test_no_row_however_odd_raises(rows: list[Row]) -> None:
     rules = Rules.model_validate(
-        {"pass_rate": True, "learnability": True, "min_reward": True, "rip": True, "consistent": True,
-         "not_guessable": True, "pairs": True, "code": False}
-    )  # fmt: skip
+        {
+            "pass_rate": True,
+            "learnability": True,
+            "min_reward": True,
+            "rip": True,
+            "consistent": True,
+            "not_guessable": True,
+            "pairs": True,
+            "code": False,
+        }
+    )
     left = [row | {"id": str(n)} for n, row in enumerate(rows)]
     for step in (*rules.steps(Models(benchmark=("a b c d e f g h",))), Judged(), Preferred()):
         found = step.find(left)

@@ -202,7 +202,7 @@ def pairs(count: int, seed: int) -> list[Row]:
 
 
 class TasteOf:
-    """Replies of a judge that looks at the answers: honest ones prefer GOOD, biased ones the first."""
+    """Replies of a judge: honest ones prefer GOOD, biased ones what is shown first."""
 
     def __init__(self, biased: bool) -> None:
         self.biased = biased

@@ -52,9 +52,17 @@ async def test_it_speaks_and_keeps_to_a_schema() -> None:
 
 async def test_the_same_server_behind_a_base_url(tmp_path: Path) -> None:
     config = RunConfig(
-        agents=2, group_size=2, scenarios=1, rows=1, max_tokens=120, concurrency=8, out=tmp_path, prompts=SMALL,
-        model="openai:x", base_url=local.chat_server(),
-    )  # fmt: skip
+        agents=2,
+        group_size=2,
+        scenarios=1,
+        rows=1,
+        max_tokens=120,
+        concurrency=8,
+        out=tmp_path,
+        prompts=SMALL,
+        model="openai:x",
+        base_url=local.chat_server(),
+    )
     result = await arun(config)
     assert result.summary["counts"]["scenarios"] == 1
     assert result.ended.over

@@ -269,7 +269,10 @@ async def main():
     start = int(sys.argv[2])
     async def agent(name):
         for step in range(max(0, start - 2), start + 10_000):
-            await memory.aremember([Memory(name, step, n, f"{name} at {step} no {n}", "action", 0.5) for n in range(2)])
+            texts = [f"{name} at {step} no {n}" for n in range(2)]
+            await memory.aremember(
+                [Memory(name, step, n, text, "action", 0.5) for n, text in enumerate(texts)]
+            )
             print(name, step, flush=True)
     await asyncio.gather(*(agent(f"agent{i}") for i in range(4)))
 

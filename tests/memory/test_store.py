@@ -279,9 +279,11 @@ async def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
     ours = ChromaStore(tmp_path)
     await ours.aput(("a",), "k", {"n": 1})
     results = await asyncio.gather(
-        ours.aget(("a",), "k"), ours.asearch(("a",), filter={"n": {"$no": 1}}), ours.aput(("a",), "j", {"n": 2}),
+        ours.aget(("a",), "k"),
+        ours.asearch(("a",), filter={"n": {"$no": 1}}),
+        ours.aput(("a",), "j", {"n": 2}),
         return_exceptions=True,
-    )  # fmt: skip
+    )
     assert [type(r).__name__ for r in results] == ["Item", "ValueError", "NoneType"]
     ours.close()
 

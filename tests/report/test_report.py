@@ -82,9 +82,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"How do I mend {HOSTILE[1]} and {HOSTILE[2]}, please?"
         )
         config = RunConfig(
-            profiles=profiles, agents=7, scenarios=5, rows=4, kind=("sft", "dpo", "mt"), model="openai:fake",
-            embeddings="openai:fake", base_url=server.url, out=out,
-        )  # fmt: skip
+            profiles=profiles,
+            agents=7,
+            scenarios=5,
+            rows=4,
+            kind=("sft", "dpo", "mt"),
+            model="openai:fake",
+            embeddings="openai:fake",
+            base_url=server.url,
+            out=out,
+        )
         run(config)
     return out
 

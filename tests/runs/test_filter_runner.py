@@ -83,9 +83,14 @@ async def test_everything_then_other_thresholds_without_a_call(
         "{consistent: false}\n"
     )
     config = FilterConfig(
-        out=tmp_path / "out", rules=rules, judge=("openai:a", "openai:b"), student="openai:s", rollouts=3,
-        embeddings="openai:e", base_url=server.url,
-    )  # fmt: skip
+        out=tmp_path / "out",
+        rules=rules,
+        judge=("openai:a", "openai:b"),
+        student="openai:s",
+        rollouts=3,
+        embeddings="openai:e",
+        base_url=server.url,
+    )
     first = await afilter_rows(file, config)
     assert first.kept
     assert all(row["chosen_score"] > row["rejected_score"] for row in first.kept)
@@ -276,9 +281,14 @@ def test_rows_of_odd_shapes_are_dropped_with_a_reason_or_kept(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"\xff\xfe", "UTF-8"), (b"[" * 200_000, "not JSON"), (b"5\n", "not a JSON object"), (b"", "holds no row"),
-     (b'{"instruction": "a", "output": "b"}\n', "TRL's layouts")],
-)  # fmt: skip
+    [
+        (b"\xff\xfe", "UTF-8"),
+        (b"[" * 200_000, "not JSON"),
+        (b"5\n", "not a JSON object"),
+        (b"", "holds no row"),
+        (b'{"instruction": "a", "output": "b"}\n', "TRL's layouts"),
+    ],
+)
 @pytest.mark.process
 def test_files_that_are_no_rows(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "rows.jsonl").write_bytes(content)
@@ -292,9 +302,18 @@ async def test_a_run_can_carry_the_whole_funnel(tmp_path: Path, server: FakeServ
     rules = tmp_path / "rules.yaml"
     rules.write_text("judged: {min_quality: 3, safe: false}\n")
     config = RunConfig(
-        agents=8, scenarios=4, rows=6, model="openai:m", embeddings="openai:e", base_url=server.url,
-        out=tmp_path / "run", judge=("openai:j",), rollouts=2, reward=("judge",), rules=rules,
-    )  # fmt: skip
+        agents=8,
+        scenarios=4,
+        rows=6,
+        model="openai:m",
+        embeddings="openai:e",
+        base_url=server.url,
+        out=tmp_path / "run",
+        judge=("openai:j",),
+        rollouts=2,
+        reward=("judge",),
+        rules=rules,
+    )
     result = await arun(config)
     assert result.complete
     assert all(

@@ -167,7 +167,8 @@ async def test_a_key_that_is_withdrawn_pauses_the_run(server: FakeServer, tmp_pa
 @pytest.mark.process
 def test_two_processes_cannot_work_on_one_run(server: FakeServer, tmp_path: Path) -> None:
     run(config(server, tmp_path))
-    code = f"from matrix_graph import ChromaStore; ChromaStore({str(tmp_path / 'chroma')!r}); print(); input()"
+    opened = f"ChromaStore({str(tmp_path / 'chroma')!r})"
+    code = f"from matrix_graph import ChromaStore; {opened}; print(); input()"
     holder = subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

@@ -21,9 +21,14 @@ async def test_a_model_on_disk_scores_each_response(
 ) -> None:
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=131, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, num_labels=1,
+        vocab_size=131,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_labels=1,
         pad_token_id=129,
-    )  # fmt: skip
+    )
     LlamaForSequenceClassification(config).save_pretrained(tmp_path / "model")
     tokenizer.save_pretrained(tmp_path / "model")
     row = sft("1", "How do I mend a net?") | {

@@ -32,7 +32,14 @@ async def _live(
 
 
 def _turn(text: str, *, observed: bool = False) -> Any:
-    turn: Any = dict(agent="a", round=0, step=0, plan_step="s", observations=[], memories=[])
+    turn: Any = {
+        "agent": "a",
+        "round": 0,
+        "step": 0,
+        "plan_step": "s",
+        "observations": [],
+        "memories": [],
+    }
     if observed:
         turn["observations"] = [
             {
@@ -151,7 +158,9 @@ async def test_control_arms_deliver_the_same_number_or_nothing() -> None:
 async def test_news_travels_between_groups_and_is_acted_on_in_the_next_scenario() -> None:
     replies = {
         "Other groups:": '{"items": [{"reason": "they trade", "action": 1, "groups": [1]}]}',
-        "News from other groups:": '{"deliveries": [{"reason": "it concerns him", "recipients": [1]}]}',
+        "News from other groups:": (
+            '{"deliveries": [{"reason": "it concerns him", "recipients": [1]}]}'
+        ),
     }
     _, scenarios = await _live(groups(1, 1), 4, context(model=FakeChat(replies=replies)))
     later = [s for s in scenarios if s["round"] == 1]

@@ -146,8 +146,14 @@ def _typed(command: list[str], prompt: str, lines: list[str]) -> tuple[str, int]
     code.
     """
     here, there = pty.openpty()
-    process = subprocess.Popen(command, stdin=there, stdout=there, stderr=there, start_new_session=True,
-                               preexec_fn=_controlling)  # fmt: skip  # noqa: PLW1509
+    process = subprocess.Popen(
+        command,
+        stdin=there,
+        stdout=there,
+        stderr=there,
+        start_new_session=True,
+        preexec_fn=_controlling,  # noqa: PLW1509 (the child only takes the terminal)
+    )
     os.close(there)
     seen, answered, until = "", 0, time.monotonic() + 120
     while time.monotonic() < until:

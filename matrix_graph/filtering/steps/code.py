@@ -1,4 +1,4 @@
-"""Code: a solution stays if its tests pass in the sandbox, and if they would not pass without it."""
+"""Code: a solution stays if its tests pass in the sandbox, and do not pass without it."""
 
 from __future__ import annotations
 

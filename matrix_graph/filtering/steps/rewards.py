@@ -57,8 +57,8 @@ class Rewards(Step):
 
     async def find(self, rows: Sequence[Row]) -> list[Finding]:
         scored = [row for row in rows if responses_of(row)]
-        found = await gather_to_end(counted("rewards", map(self._score, scored), len(scored)))
-        return [finding for finding in found if finding]
+        findings = await gather_to_end(counted("rewards", map(self._score, scored), len(scored)))
+        return [finding for finding in findings if finding]
 
     async def _score(self, row: Row) -> Finding | None:
         for scorer in self.scorers:
