@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +29,28 @@ pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@contextmanager
+def serving(folder: Path, home: Path, **environment: str) -> Iterator[str]:
+    """`langgraph dev` over the langgraph.json in `folder`, with its state in `home`."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    home = tmp_path_factory.mktemp("home")
-    offline = {"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "HOME": str(home)}
+    quiet = {"LANGSMITH_TRACING": "false", "LANGGRAPH_CLI_NO_ANALYTICS": "1", "HOME": str(home)}
     # The server keeps its state beside its configuration, which is the project's own with whole
     # paths.
-    config = json.loads((ROOT / "langgraph.json").read_text())
-    config["graphs"] = {name: str(ROOT / path) for name, path in config["graphs"].items()}
-    (home / "langgraph.json").write_text(json.dumps(config | {"dependencies": [str(ROOT)]}))
-    command = [
-        str(Path(sys.executable).with_name("langgraph")),
-        "dev",
-        "--no-browser",
-        "--no-reload",
-        "--port",
-        str(port),
-    ]
+    config = json.loads((folder / "langgraph.json").read_text())
+    config["graphs"] = {name: str(folder / path) for name, path in config["graphs"].items()}
+    (home / "langgraph.json").write_text(json.dumps(config | {"dependencies": [str(folder)]}))
+    binary = str(Path(sys.executable).with_name("langgraph"))
+    command = [binary, "dev", "--no-browser", "--no-reload", "--port", str(port)]
     log = (home / "log").open("w")
     server = subprocess.Popen(
-        command, cwd=home, env=os.environ | offline, stdout=log, stderr=subprocess.STDOUT
+        command,
+        cwd=home,
+        env=os.environ | quiet | environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
     )
-    url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(240):
             with socket.socket() as probe:
@@ -60,11 +58,17 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                     break
             assert server.poll() is None, (home / "log").read_text()[-3000:]
             time.sleep(0.25)
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
         server.wait(20)
         log.close()
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with serving(ROOT, tmp_path_factory.mktemp("home")) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -108,18 +112,22 @@ def test_a_run_over_the_api(
         assert any("Ebo Ansah" in name or "group-001" in name for name in names), names
 
 
-def _open(port: int) -> tuple[int, int]:
-    """Threads and open files of whoever listens on the port."""
+def process_at(port: int) -> Path:
+    """The server on that port, as /proc shows it."""
     for process in Path("/proc").iterdir():
-        command = process / "cmdline"
         try:
-            if f"--port\0{port}" in command.read_text() and "langgraph" in command.read_text():
-                return len(list((process / "task").iterdir())), len(
-                    list((process / "fd").iterdir())
-                )
+            command = (process / "cmdline").read_text()
         except OSError:
             continue
+        if f"--port\0{port}" in command and "langgraph" in command:
+            return process
     raise AssertionError("there is no server")
+
+
+def _open(port: int) -> tuple[int, int]:
+    """Threads and open files of the server on that port."""
+    process = process_at(port)
+    return len(list((process / "task").iterdir())), len(list((process / "fd").iterdir()))
 
 
 def test_requests_leave_nothing_open(studio: str, server: FakeServer) -> None:
@@ -162,3 +170,24 @@ def test_a_thread_that_is_resumed_finds_what_is_paid_for(studio: str, server: Fa
         assert server.requests.total() == 2 * whole
     finally:
         client.close()
+
+
+def test_the_examples_are_served(server: FakeServer, tmp_path: Path) -> None:
+    models = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
+    keys = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-nobody", "ROUTER": "openai:fake"}
+    spoken = {"messages": [{"role": "user", "content": "The oven smokes."}]}
+    asked: list[tuple[str, str, Any, Any]] = [
+        ("society_in_an_app", "diary", {"quota": 2}, models),
+        ("modulator_among_agents", "street", spoken, None),
+    ]
+    for folder, graph, given, context in asked:
+        home = tmp_path / folder
+        home.mkdir()
+        with serving(ROOT / "examples" / folder, home, **keys) as url:
+            client = get_sync_client(url=url)
+            out: Any = client.runs.wait(None, graph, input=given, context=context)
+            client.close()
+        if graph == "diary":
+            assert len(out["pages"]) == out["produced"] == 2
+        else:
+            assert {d["sender"] for d in out["deliveries"]} == {"baker", "sweep", "clerk"}

@@ -162,7 +162,7 @@ class Table:
 
     def scan(self, under: Sequence[Namespace] | None, skip: int = 0) -> Iterator[Row]:
         """All rows of these namespaces (of all if None), past the first `skip`."""
-        for where in _wheres(under):
+        for where in _conditions(under):
             here = len(self._rows.get(where=where, include=[])["ids"]) if skip else 0
             if skip and skip >= here:
                 skip -= here
@@ -214,7 +214,7 @@ class Table:
         if None) that Chroma's index finds nearest.
         """
         total, include = self._rows.count(), ["metadatas", "embeddings"]
-        for where in _wheres(under):
+        for where in _conditions(under):
             rows: Any
             if total <= exact:
                 rows = self._rows.get(where=where, include=include)  # type: ignore[arg-type]
@@ -248,7 +248,7 @@ def _cosine(vectors: NDArray[np.float32], query: NDArray[np.float32]) -> NDArray
     return scores
 
 
-def _wheres(under: Sequence[Namespace] | None) -> Iterator[Where | None]:
+def _conditions(under: Sequence[Namespace] | None) -> Iterator[Where | None]:
     """The conditions that together select these namespaces, a bounded number in each."""
     if under is None:
         yield None

@@ -15,7 +15,7 @@ _EXIT_CODES: dict[Status, int] = {
     "down": 4,
     "offline": 4,
     "refused": 4,
-    "failed": 4,
+    "failed": 1,
     "running": 4,
     "interrupted": 4,
 }

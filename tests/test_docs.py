@@ -1,0 +1,81 @@
+"""Every command and snippet in the README and in docs/ runs as it stands there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from matrix_graph.testing import FakeServer
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"<!-- run -->\n```(python|sh)\n(.*?)```", re.DOTALL)
+
+
+def _blocks() -> Iterator[Any]:
+    for page in PAGES:
+        for number, (language, code) in enumerate(BLOCK.findall(page.read_text("utf-8"))):
+            embedded = "RunConfig(agents" in code
+            marks = [pytest.mark.model] if embedded else []
+            name = f"{page.stem}-{number}-{language}"
+            yield pytest.param(page, language, code, id=name, marks=marks)
+
+
+def test_no_block_of_code_is_left_out() -> None:
+    for page in PAGES:
+        text = page.read_text("utf-8")
+        assert text.count("```python") + text.count("```sh") == len(BLOCK.findall(text)), page
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "language", "code"), list(_blocks()))
+def test_it_runs(page: Path, language: str, code: str, server: FakeServer, tmp_path: Path) -> None:
+    binaries = Path(sys.executable).parent
+    environment = os.environ | {
+        "PATH": f"{binaries}:{os.environ['PATH']}",
+        "OPENAI_API_KEY": "sk-nobody",
+        "OPENAI_BASE_URL": server.url,
+    }
+    if language == "sh":
+        command = ["bash", "-euo", "pipefail", "-c", code]
+    else:
+        command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() or language == "sh"
+
+
+def test_the_readme_is_a_front_page() -> None:
+    assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", [*PAGES, *ROOT.glob("[A-Z]*.md")], ids=lambda p: p.stem)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_the_architecture_names_every_room() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8").split("The three stages")[0]
+    for path in (ROOT / "matrix_graph").iterdir():
+        name = path.name.partition(".")[0]
+        if name not in ("__init__", "__pycache__", "data", "py"):
+            assert re.search(rf"\b{name}\b", text), name
+
+
+def test_the_files_that_pages_name_are_there() -> None:
+    for page in ROOT.glob("[A-Z]*.md"):
+        for name in re.findall(r"`((?:\w+/)*\w+\.(?:py|pyi|md))`", page.read_text("utf-8")):
+            places = (ROOT, ROOT / "matrix_graph", ROOT / "prompts", ROOT / "tests")
+            assert any((place / name).exists() for place in places) or "KIND" in name, name
