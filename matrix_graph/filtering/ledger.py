@@ -72,6 +72,7 @@ class _Wrapped(Step):
     def __init__(self, step: Step) -> None:
         self._step = step
         self.name = step.name  # type: ignore[misc]
+        self.hygiene = step.hygiene  # type: ignore[misc]
 
 
 class _Recording(_Wrapped):

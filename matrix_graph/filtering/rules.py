@@ -6,7 +6,7 @@ mapping: `pass_rate: {low: 0.1, high: 0.9}`. Its thresholds are the fields of it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_type_hints
@@ -45,20 +45,8 @@ from matrix_graph.filtering.steps.signal import (
     ZeroAdvantage,
 )
 
-HYGIENE = (
-    "form",
-    "language",
-    "code",
-    "exact_duplicates",
-    "near_duplicates",
-    "semantic_duplicates",
-    "contamination",
-)
-"""Steps that see to it that a row is usable; those after them choose among usable rows."""
-
 _GIVEN = {"benchmark", "context"}
 """Fields of steps that are no thresholds: a run brings them."""
-_SHARES = ("quantile", "share")
 
 S = TypeVar("S", bound=Step)
 T = TypeVar("T")
@@ -105,17 +93,15 @@ def _rule(step: type[S]) -> BeforeValidator:
             raise ValueError(f"it takes true, false or {_thresholds(known)}, not {value!r}")
         if unknown := [str(name) for name in value if name not in known]:
             raise ValueError(f"it has no {', '.join(sorted(unknown))}, but {_thresholds(known)}")
-        kinds = get_type_hints(step)
-        made = step(**{name: _threshold(name, kinds[name], item) for name, item in value.items()})
-        _check_shares(made)
-        return made
+        kinds = get_type_hints(step, include_extras=True)
+        return step(**{name: _threshold(name, kinds[name], item) for name, item in value.items()})
 
     return BeforeValidator(read)
 
 
 class Rules(BaseModel):
-    """The rules of a funnel; what is None is left out. Those that need a measurement go with what
-    measures it.
+    """The rules of a funnel, in its order; what is None is left out. Those that need a measurement
+    go with what measures it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -153,16 +139,10 @@ class Rules(BaseModel):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.near_duplicates and not 0.3 <= self.near_duplicates.threshold <= 1:
-            raise ValueError("near_duplicates: the threshold lies between 0.3 and 1")
-        if self.rollouts and not 1 <= self.rollouts.n <= 256:
-            raise ValueError("rollouts: n lies between 1 and 256")
         if self.rollouts and self.rollouts.n < 2 and (self.zero_advantage or self.pass_rate):
             raise ValueError(
                 "rollouts: one answer has no spread; take at least 2, or switch zero_advantage off"
             )
-        if self.select and self.select.budget < 1:
-            raise ValueError("select: the budget is at least 1")
         return self
 
     @classmethod
@@ -197,63 +177,40 @@ class Rules(BaseModel):
         return tuple(steps[name] for name in dict.fromkeys([*self.order, *steps]))
 
     def _funnel(self, models: Models) -> list[Step]:
-        steps: list[Step | None] = [
-            self.form,
-            self.language,
-            self.code,
-            self.exact_duplicates,
-            self.near_duplicates,
-            self._semantic(models),
-            self._contamination(models),
-            *self._judging(models),
-            *self._rolled(models),
-            self.zero_advantage,
-            self.pass_rate,
-            self.learnability,
-            self.min_reward,
-            self.rip,
-            self.consistent,
-            self.not_guessable,
-            self.pairs,
-            self.pair_shape,
-            *self._preferring(models),
-            self._select(models),
-        ]
-        return [step for step in steps if step is not None]
+        """The steps in the order of the fields, with what they need of a run."""
+        steps: list[Step] = []
+        for name in type(self).model_fields:
+            rule = getattr(self, name)
+            if isinstance(rule, Step):
+                steps += self._supplied(rule, models)
+        return steps
 
-    def _semantic(self, models: Models) -> Step | None:
-        if self.semantic_duplicates is None or models.embeddings is None:
-            return None
-        return replace(self.semantic_duplicates, context=models.embeddings)
+    def _supplied(self, rule: Step, models: Models) -> Sequence[Step]:
+        """A rule with what measures for it; nothing where a run does not measure that."""
+        match rule:
+            case SemanticDuplicates():
+                return [replace(rule, context=models.embeddings)] if models.embeddings else []
+            case Contamination():
+                benchmark = models.benchmark
+                return [Contamination.of(benchmark, rule.share)] if benchmark else []
+            case Judged():
+                return [Judge(models.judges), rule] if models.judges else []
+            case Rollouts():
+                return self._rolled(rule, models) if models.student else []
+            case Preferred():
+                return [Compare(_needed(models.judges, "preferred", "--judge")[0]), rule]
+            case Select():
+                _needed(models.judges, "select", "--judge")
+                context = _needed(models.embeddings, "select", "--embeddings")
+                return [replace(rule, context=context)]
+        return [rule]
 
-    def _contamination(self, models: Models) -> Step | None:
-        if self.contamination is None or not models.benchmark:
-            return None
-        return Contamination.of(models.benchmark, share=self.contamination.share)
-
-    def _judging(self, models: Models) -> list[Step | None]:
-        return [Judge(models.judges), self.judged] if models.judges else []
-
-    def _rolled(self, models: Models) -> list[Step]:
-        if models.student is None or self.rollouts is None:
-            return []
+    def _rolled(self, rollouts: Rollouts, models: Models) -> Sequence[Step]:
         scorers = models.scorers or (Verifier(), *map(JudgeReward, models.judges[:1]))
-        steps: list[Step] = [replace(self.rollouts, context=models.student), Rewards(scorers)]
+        steps: list[Step] = [replace(rollouts, context=models.student), Rewards(scorers)]
         if self.not_guessable:
             steps.append(Guesses(context=models.student))
         return steps
-
-    def _preferring(self, models: Models) -> list[Step | None]:
-        if self.preferred is None:
-            return []
-        judge = _needed(models.judges, "preferred", "--judge")[0]
-        return [Compare(judge), self.preferred]
-
-    def _select(self, models: Models) -> Step | None:
-        if self.select is None:
-            return None
-        _needed(models.judges, "select", "--judge")
-        return replace(self.select, context=_needed(models.embeddings, "select", "--embeddings"))
 
 
 def _thresholds(names: set[str]) -> str:
@@ -268,14 +225,6 @@ def _threshold(name: str, kind: Any, value: Any) -> Any:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
         raise ValueError(f"{name}: {error.errors(include_url=False)[0]['msg']}") from error
-
-
-def _check_shares(step: Step) -> None:
-    for name in _SHARES:
-        value = getattr(step, name, 0.5)
-        if isinstance(step, Contamination) or 0 <= value <= 1:
-            continue
-        raise ValueError(f"{name} lies between 0 and 1, and {value:g} does not")
 
 
 def _needed(value: T | None, rule: str, option: str) -> T:

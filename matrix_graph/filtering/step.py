@@ -12,14 +12,16 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from inspect import isawaitable, iscoroutinefunction
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Annotated, Any, ClassVar, NamedTuple, cast
+
+from pydantic import Field
 
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Row
 
 
 class Drop(NamedTuple):
-    """Why one row goes."""
+    """Why one row goes: in words, with the value seen and the threshold."""
 
     id: str
     rule: str
@@ -35,6 +37,8 @@ class Note(NamedTuple):
 
 
 Finding = Drop | Note
+Share = Annotated[float, Field(ge=0, le=1)]
+"""A threshold that is a share or a quantile."""
 Findings = Sequence[Finding] | Awaitable[Sequence[Finding]]
 
 
@@ -46,11 +50,14 @@ class Step(ABC):
         name: Its node in the graph, and its key in a rules file.
         measures: The columns that a measurement notes; what they hold is then on record.
         embeds: Whether it compares by the embeddings of a context.
+        hygiene: Whether what it drops is of no use to anybody. Other steps choose among usable
+            rows, and the controls are drawn from all that they chose among.
     """
 
     name: ClassVar[str]
     measures: ClassVar[tuple[str, ...]] = ()
     embeds: ClassVar[bool] = False
+    hygiene: ClassVar[bool] = False
 
     async def __call__(self, rows: Sequence[Row]) -> list[Finding]:
         """The findings.

@@ -18,7 +18,6 @@ from matrix_graph.filtering.controls import effects, length_matched, random_subs
 from matrix_graph.filtering.funnel import funnel_svg
 from matrix_graph.filtering.graph import with_notes
 from matrix_graph.filtering.rows import is_safety
-from matrix_graph.filtering.rules import HYGIENE
 from matrix_graph.filtering.step import Drop
 from matrix_graph.filtering.steps.pairs import Pairs, audit
 from matrix_graph.runs.config import JOURNAL
@@ -78,12 +77,13 @@ def _remove(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Filtered:
-    """What a funnel made of rows; `stages` as `funnel` counts them."""
+    """What a funnel made of rows: `stages` as `funnel` counts them, and which of them are `hygiene`."""
 
     rows: list[Row]
     kept: list[Row]
     rejections: list[Rejection]
     stages: list[dict[str, Any]]
+    hygiene: frozenset[str]
 
 
 def write_filtered(
@@ -138,7 +138,7 @@ def _pool(filtered: Filtered) -> tuple[list[Row], str]:
     for stage in filtered.stages:
         dropped = filtered.rejections[start : start + stage["dropped"]]
         start += stage["dropped"]
-        if stage["step"] not in HYGIENE:
+        if stage["step"] not in filtered.hygiene:
             usable |= {rejection["id"]: rejection["row"] for rejection in dropped}
             chose = chose or bool(dropped)
     if not chose:

@@ -248,7 +248,8 @@ class _Filtering:
         kept, rejections = final["rows"], final.get("rejections", [])
         if ledger:
             write_json_lines(self.config.out / LEDGER, ledger.lines())
-        filtered = Filtered(self.rows, kept, rejections, funnel(counts, rejections))
+        hygiene = frozenset(step.name for step in steps if step.hygiene)
+        filtered = Filtered(self.rows, kept, rejections, funnel(counts, rejections), hygiene)
         head = self._head(Ended("complete"))
         return await asyncio.to_thread(
             write_filtered, filtered, self.rules.pairs, self.config.out, head

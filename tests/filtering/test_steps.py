@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+import textwrap
+import types
 from collections import Counter
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langgraph.store.memory import InMemoryStore
 
-from matrix_graph import Context, Records, create_filter, create_matrix
+from matrix_graph import Context, Records, create_filter, create_matrix, filtering
 from matrix_graph.errors import InputError
 from matrix_graph.filtering import (
     Comparing,
@@ -27,11 +31,11 @@ from matrix_graph.filtering import (
     ZeroAdvantage,
 )
 from matrix_graph.filtering.graph import with_notes
-from matrix_graph.filtering.rules import HYGIENE
 from matrix_graph.schema import Row
 from tests.helpers import context, groups, sft
 
 ASK = "How do I mend a torn net before the storm?"
+DOCS = Path(__file__).parents[2] / "docs" / "filtering.md"
 RULES = [name for name in Rules.model_fields if name != "order"]
 ROWS = [sft("1", ASK), sft("2", ASK.lower())]
 
@@ -192,6 +196,37 @@ async def test_no_row_of_a_run_is_read_twice_however_many_batches(
     assert len(rows) == 24
 
 
-def test_the_hygiene_steps_are_steps_of_the_funnel() -> None:
-    names = {step.name for step in Rules().steps(Models(embeddings=context(), benchmark=("x",)))}
-    assert set(HYGIENE) <= names
+def everything() -> tuple[Step, ...]:
+    """Every rule, switched on, with something to measure by."""
+    models = Models(
+        judges=(context(),), student=context(), embeddings=context(), benchmark=("a prompt",)
+    )
+    return Rules.model_validate(dict.fromkeys(RULES, True)).steps(models)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_a_rule_is_wired_everywhere(name: str) -> None:
+    by_name = {step.name: step for step in everything()}
+    assert name in by_name, "its step's name is that of the field, and it is part of the funnel"
+    kind = type(by_name[name])
+    assert kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert kind.__name__ in filtering.__all__  # type: ignore[attr-defined]
+    table = DOCS.read_text("utf-8").split("| rule |")[1].split("\n\n")[0]
+    assert f"`{name}`" in table or name == "rollouts"
+
+
+def test_the_funnel_has_the_order_of_the_rules() -> None:
+    names = [step.name for step in everything() if step.name in RULES]
+    assert names == RULES
+    hygiene = [step.name for step in everything() if step.hygiene]
+    assert hygiene == names[: len(hygiene)], "first what is usable, then what to choose"
+
+
+def test_the_documented_example_of_a_rule_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (DOCS.parents[1] / "CONTRIBUTING.md").read_text("utf-8")
+    code = textwrap.dedent(page.split("```python\n")[1].split("```")[0])
+    module = types.ModuleType("example")
+    monkeypatch.setitem(sys.modules, "example", module)
+    exec(code, module.__dict__)
+    rows = [sft("1", ASK, "MEND IT AT ONCE."), sft("2", ASK, "Mend it at once.")]
+    assert [drop.id for drop in module.NoShouting().find(rows)] == ["1"]

@@ -19,6 +19,7 @@ class TestsPass(Step):
     __test__ = False
 
     name: ClassVar[str] = "code"
+    hygiene: ClassVar[bool] = True
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import asked_in, words_of
-from matrix_graph.filtering.step import Drop, Step
+from matrix_graph.filtering.step import Drop, Share, Step
 from matrix_graph.schema import Row
 
 N = 8
@@ -33,8 +33,9 @@ class Contamination(Step):
     """
 
     name: ClassVar[str] = "contamination"
+    hygiene: ClassVar[bool] = True
     benchmark: tuple[str, ...] = field(repr=False, default=())
-    share: float = 0.0
+    share: Share = 0.0
 
     @classmethod
     def of(cls, prompts: Iterable[str], share: float = 0.0) -> Contamination:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from matrix_graph.filtering.rows import opening_of
 from matrix_graph.filtering.step import Comparing, Comparison, Drop
@@ -28,6 +29,7 @@ class ExactDuplicates(Comparing):
     """Prompts equal after lower-casing and folding white space."""
 
     name: ClassVar[str] = "exact_duplicates"
+    hygiene: ClassVar[bool] = True
 
     def comparison(self) -> _Exact:
         """See `Comparing`."""
@@ -46,7 +48,8 @@ class NearDuplicates(Comparing):
     """
 
     name: ClassVar[str] = "near_duplicates"
-    threshold: float = 0.6
+    hygiene: ClassVar[bool] = True
+    threshold: Annotated[float, Field(ge=0.3, le=1)] = 0.6
 
     def comparison(self) -> _Near:
         """See `Comparing`."""

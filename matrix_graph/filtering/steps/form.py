@@ -77,6 +77,7 @@ class Form(Step):
     """
 
     name: ClassVar[str] = "form"
+    hygiene: ClassVar[bool] = True
     min_prompt_words: int = 4
     max_prompt_words: int = 1500
     min_answer_words: int = 3

@@ -38,6 +38,7 @@ class Language(Step):
     """
 
     name: ClassVar[str] = "language"
+    hygiene: ClassVar[bool] = True
     expected: str | None = None
     min_words: int = 8
     confidence: float = 0.7

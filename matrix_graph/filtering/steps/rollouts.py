@@ -7,7 +7,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
+
+from pydantic import Field
 
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
@@ -42,8 +44,8 @@ class Rollouts(Step):
 
     name: ClassVar[str] = "rollouts"
     measures: ClassVar[tuple[str, ...]] = ("responses",)
-    n: int = 8
-    max_tokens: int = 1024
+    n: Annotated[int, Field(ge=1, le=256)] = 8
+    max_tokens: Annotated[int, Field(ge=1)] = 1024
     context: Context | None = None
 
     async def find(self, rows: Sequence[Row]) -> list[Finding]:

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
@@ -35,8 +36,8 @@ class Select(Step):
 
     name: ClassVar[str] = "select"
     embeds: ClassVar[bool] = True
-    budget: int = 10_000
-    max_cosine: float = 0.9
+    budget: Annotated[int, Field(ge=1)] = 10_000
+    max_cosine: Annotated[float, Field(ge=-1, le=1)] = 0.9
     context: Context | None = None
 
     async def find(self, rows: Sequence[Row]) -> list[Drop]:

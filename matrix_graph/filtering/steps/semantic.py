@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
@@ -32,8 +33,9 @@ class SemanticDuplicates(Comparing):
     """
 
     name: ClassVar[str] = "semantic_duplicates"
+    hygiene: ClassVar[bool] = True
     embeds: ClassVar[bool] = True
-    threshold: float = 0.9
+    threshold: Annotated[float, Field(ge=-1, le=1)] = 0.9
     context: Context | None = None
 
     def comparison(self) -> Comparison:

@@ -22,7 +22,7 @@ from matrix_graph.filtering.columns import (
     truth_of,
 )
 from matrix_graph.filtering.rows import is_safety
-from matrix_graph.filtering.step import Drop, Step
+from matrix_graph.filtering.step import Drop, Share, Step
 from matrix_graph.schema import Row
 
 Gap = Literal["small", "large", "any"]
@@ -53,8 +53,8 @@ class PassRate(Step):
     """
 
     name: ClassVar[str] = "pass_rate"
-    low: float = 0.2
-    high: float = 0.8
+    low: Share = 0.2
+    high: Share = 0.8
     inclusive: bool = True
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
@@ -78,7 +78,7 @@ class Learnability(Step):
     """
 
     name: ClassVar[str] = "learnability"
-    share: float = 0.5
+    share: Share = 0.5
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         return _below("learnability", _verified(rows), _learnable, 1 - self.share)
@@ -91,7 +91,7 @@ class MinReward(Step):
     """
 
     name: ClassVar[str] = "min_reward"
-    quantile: float = 0.5
+    quantile: Share = 0.5
     at_least: float | None = None
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
@@ -109,7 +109,7 @@ class Rip(Step):
     """
 
     name: ClassVar[str] = "rip"
-    quantile: float = 0.5
+    quantile: Share = 0.5
     min_reward: float | None = None
     min_length: float | None = None
     reward_gap: float | None = None
