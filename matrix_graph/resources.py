@@ -4,16 +4,18 @@
         ...
 
 closes it at the end of the block. Nodes of a graph take what is open; where nobody holds it, it
-is opened for as long as the context object lives, and is closed when that is collected.
+is opened for as long as the context object lives, and is closed when that is collected. A journal
+in memory lives as long as its context, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, finalize
@@ -29,13 +31,14 @@ from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Account, Budget, Price, checked_caps, list_price
 from matrix_graph.llm.caller import Caller
 from matrix_graph.llm.embedder import Embedder
-from matrix_graph.llm.journal import Journal
+from matrix_graph.llm.journal import Journal, digest_of
 from matrix_graph.llm.limiter import Limiter
 from matrix_graph.llm.line import Line
 from matrix_graph.llm.models import NONE, chat_model, close_model, embedding_model, is_local
 from matrix_graph.llm.prompts import Prompts
 from matrix_graph.llm.remote import Remote
 from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.tasks import acquired, to_end
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
@@ -79,11 +82,14 @@ class Resources:
         self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
         self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
 
-    def belong(self) -> None:
-        """Belong to the running event loop: connections and waiting calls of another one are of no
-        use in it.
+    def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether nobody in another event loop uses it."""
+        return self.loop in (None, loop) or not self.loop.is_running()
+
+    def belong(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Belong to that event loop: connections and waiting calls of another one are of no use in
+        it.
         """
-        loop = asyncio.get_running_loop()
         if self.loop not in (None, loop):
             self._models = _models(self._context)
             self.model.model, self.student.model, self.embedder.model = self._models
@@ -128,6 +134,7 @@ class Resources:
     async def aclose(self) -> None:
         """Settle, and close the connections of what was opened here; the journal stays open."""
         await self.settle()
+        self._line.close()
         await self.embedder.aclose()
         await self.remote.aclose()
         lent = (self._context.model, self._context.student, self._context.embeddings)
@@ -150,20 +157,16 @@ class Resources:
 
 @asynccontextmanager
 async def opening(context: Context | None) -> AsyncIterator[Resources]:
-    """Hold what is opened from `context`; when its last holder leaves, it is closed.
+    """Hold what is opened from `context`; when its last holder leaves, it is closed, unless nodes
+    of a graph had it before.
 
     Raises:
         InputError: no context was passed, or it cannot be opened.
     """
-    place = await asyncio.to_thread(_place_of, context, _thread_of(context))
-    place.holders += 1
-    try:
-        place.resources.belong()
+    loop = asyncio.get_running_loop()
+    held = asyncio.to_thread(_place_of, context, _thread_of(context), loop, holding=True)
+    async with acquired(held, _Place.leave) as place:
         yield place.resources
-    finally:
-        place.holders -= 1
-        if not place.holders:
-            await place.close()
 
 
 async def opened(context: Context | None) -> Resources:
@@ -172,12 +175,21 @@ async def opened(context: Context | None) -> Resources:
     Raises:
         InputError: no context was passed, or it cannot be opened.
     """
-    thread = _thread_of(context)
-    place = _open.get(context, {}).get(thread) if context is not None else None
-    if place is None:
-        place = await asyncio.to_thread(_place_of, context, thread)
-    place.resources.belong()
-    return place.resources
+    thread, loop = _thread_of(context), asyncio.get_running_loop()
+    opened = _open.get(context) if context is not None else None
+    for place in opened.places if opened else ():
+        if place.thread == thread and place.resources.loop is loop:
+            return place.resources
+    return (await asyncio.to_thread(_place_of, context, thread, loop)).resources
+
+
+async def aclose(context: Context) -> None:
+    """Close now what nodes of graphs have opened from `context`; what is held stays open."""
+    opened = _open.get(context)
+    for place in list(opened.places) if opened else ():
+        place.kept = False
+        if not place.holders:
+            await to_end(place.close())
 
 
 class _Shared:
@@ -191,19 +203,48 @@ class _Shared:
 
 
 @dataclass
+class _Opened:
+    """All that is open of one context.
+
+    Attributes:
+        memory: Its journal, where that is in no file.
+    """
+
+    places: list[_Place] = field(default_factory=list)
+    memory: _Shared | None = None
+
+
+@dataclass(eq=False)
 class _Place:
-    """What is open for one context, in one thread of a graph where each has a journal."""
+    """What is open for one context in one event loop, and in one thread of a graph where each has
+    a journal.
+
+    Attributes:
+        kept: Nodes have it, and may come again as long as the context lives.
+    """
 
     resources: Resources
     shared: _Shared
-    places: dict[str, _Place]
+    places: list[_Place]
     thread: str
     holders: int = 0
+    kept: bool = False
+
+    async def leave(self) -> None:
+        """One holder less; the last one closes it, in the event loop that it belongs to."""
+        with _opening:
+            self.holders -= 1
+            if self.holders or self.kept:
+                return
+        await self.close()
 
     async def close(self) -> None:
-        """Close it now, in the event loop that it belongs to."""
-        if self._taken_out():
+        """Close it now, if that was not done."""
+        if not self._taken_out():
+            return
+        try:
             await self.resources.aclose()
+        finally:
             await asyncio.to_thread(_leave, self.shared)
 
     def abandon(self) -> None:
@@ -228,49 +269,77 @@ class _Place:
 
     def _taken_out(self) -> bool:
         with _opening:
-            return self.places.pop(self.thread, None) is not None
+            if self not in self.places:
+                return False
+            self.places.remove(self)
+            return True
 
 
-_open: WeakKeyDictionary[Context, dict[str, _Place]] = WeakKeyDictionary()
+_open: WeakKeyDictionary[Context, _Opened] = WeakKeyDictionary()
 _journals: dict[Path, _Shared] = {}
 _opening = threading.RLock()
 
 
-def _place_of(context: Context | None, thread: str) -> _Place:
-    """The place that is open, opened now if need be (which blocks)."""
+def _place_of(
+    context: Context | None, thread: str, loop: asyncio.AbstractEventLoop, holding: bool = False
+) -> _Place:
+    """The place that is open for that event loop, opened now if need be (which blocks)."""
     if context is None:
         raise InputError(
             "Pass a context to the graph: graph.ainvoke(..., context=Context(model=...))."
         )
     with _opening:
-        places = _open.get(context)
-        if places is None:
-            places = _open[context] = {}
-            finalize(context, _abandon, places)
-        if thread not in places:
-            shared = _join(_journal_of(context, thread))
-            try:
-                resources = Resources(context, shared.journal, shared.account)
-            except BaseException:
-                _leave(shared)
-                raise
-            places[thread] = _Place(resources, shared, places, thread)
-        return places[thread]
+        opened = _open.get(context)
+        if opened is None:
+            opened = _open[context] = _Opened()
+            finalize(context, _abandon, opened)
+        for place in opened.places:
+            if place.thread == thread and place.resources.serves(loop):
+                break
+        else:
+            place = _made(context, thread, opened)
+        place.resources.belong(loop)
+        if holding:
+            place.holders += 1
+        elif not place.holders:
+            place.kept = True
+        return place
 
 
-def _abandon(places: dict[str, _Place]) -> None:
-    for place in list(places.values()):
+def _made(context: Context, thread: str, opened: _Opened) -> _Place:
+    path = _journal_of(context, thread)
+    shared = _join(path) if path else _in_memory(opened)
+    try:
+        resources = Resources(context, shared.journal, shared.account)
+    except BaseException:
+        _leave(shared)
+        raise
+    place = _Place(resources, shared, opened.places, thread)
+    opened.places.append(place)
+    return place
+
+
+def _abandon(opened: _Opened) -> None:
+    for place in list(opened.places):
         place.abandon()
+    if opened.memory:
+        _leave(opened.memory)
 
 
-def _join(path: Path | None) -> _Shared:
-    shared = _journals.get(path) if path else None
+def _join(path: Path) -> _Shared:
+    shared = _journals.get(path)
     if shared is None:
-        shared = _Shared(path)
-        if path:
-            _journals[path] = shared
+        shared = _journals[path] = _Shared(path)
     shared.users += 1
     return shared
+
+
+def _in_memory(opened: _Opened) -> _Shared:
+    if opened.memory is None:
+        opened.memory = _Shared(None)
+        opened.memory.users = 1
+    opened.memory.users += 1
+    return opened.memory
 
 
 def _leave(shared: _Shared) -> None:
@@ -303,7 +372,11 @@ def _journal_of(context: Context, thread: str) -> Path | None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"Cannot make the folder {folder} for journals: {error}") from error
-    return folder / f"{quote(thread, safe='')[:120]}.sqlite"
+    # Ids that a file name cannot tell apart are told apart by a digest.
+    name = thread
+    if not re.fullmatch(r"[a-z0-9_-]{1,100}", thread):
+        name = f"{quote(thread, safe='')[:80]}-{digest_of(thread)}"
+    return folder / f"{name}.sqlite"
 
 
 def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from matrix_graph.context import Context
 from matrix_graph.llm.slot import Slot
-from matrix_graph.resources import opening
 from matrix_graph.schema import Action, Group, Persona, Profile, Row, Scenario
 from matrix_graph.testing import FakeChat, FakeEmbeddings
 
@@ -67,12 +66,6 @@ def scenario(number: int, agents: list[str], summary: str, *, steps: int = 1) ->
         actions=actions,
         summary=summary,
     )
-
-
-async def close(context: Context) -> None:
-    """Close what is open for `context` now, and not when the object goes."""
-    async with opening(context):
-        pass
 
 
 def slot(who: str) -> Slot:

@@ -7,6 +7,7 @@ import gc
 import signal
 import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph import Context, ModulatedState, RunConfig, add_modulator, arun, create_society
-from matrix_graph.errors import InputError
+from matrix_graph.errors import CapReached, InputError
+from matrix_graph.llm.journal import entries_in
 from matrix_graph.llm.provider import fault_of
-from matrix_graph.resources import opened, opening
-from matrix_graph.testing import FakeChat, FakeServer
+from matrix_graph.resources import aclose, opened, opening
+from matrix_graph.testing import FakeChat, FakeServer, Faults
 from tests.helpers import context, groups, slot
 
 ASK = [{"role": "user", "content": "Where is the ferry?"}]
@@ -28,6 +30,11 @@ ASK = [{"role": "user", "content": "Where is the ferry?"}]
 
 def _folders(root: Path) -> list[Path]:
     return [path.parent for path in root.rglob("*.sqlite")]
+
+
+def _names(folder: Path) -> set[str]:
+    """Of journals, as a file system sees them that ignores case."""
+    return {path.name.lower() for path in folder.glob("*.sqlite")}
 
 
 def _writers() -> int:
@@ -194,3 +201,99 @@ async def test_a_defect_in_a_model_is_no_outage() -> None:
 def test_a_server_on_a_port_that_is_taken_says_so() -> None:
     with FakeServer() as first, pytest.raises(OSError, match="in use"), FakeServer(port=first.port):
         pass
+
+
+async def test_cancelled_while_it_closes_it_still_closes(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.faults = Faults(latency=0.3)
+    before = _writers()
+    at = context(model="openai:fake", base_url=server.url, journal=tmp_path / "j.sqlite")
+
+    async def work() -> None:
+        async with opening(at) as resources:
+            await resources.model.text(slot("a"), ASK)
+
+    task = asyncio.create_task(work())
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert _writers() == before
+    assert [entry.slot for entry in entries_in(tmp_path / "j.sqlite")] == [str(slot("a").at(1))]
+
+
+async def test_a_look_beside_a_graph_does_not_end_its_calls(server: FakeServer) -> None:
+    server.faults = Faults(latency=0.2)
+    at = context(model="openai:fake", base_url=server.url)
+    call = asyncio.create_task((await opened(at)).model.text(slot("a"), ASK))
+    await asyncio.sleep(0.05)
+    async with opening(at) as resources:
+        assert resources.account.total.requests == 1
+    await call
+    await aclose(at)
+
+
+async def test_many_that_open_and_leave_do_not_end_each_others_calls(tmp_path: Path) -> None:
+    at = context(journal=tmp_path / "j.sqlite")
+
+    async def visit(name: str) -> None:
+        for number in range(15):
+            async with opening(at) as resources:
+                await resources.model.text(slot(f"{name}{number}"), ASK)
+
+    await asyncio.gather(*(visit(name) for name in "abcdef"))
+    assert len(entries_in(tmp_path / "j.sqlite")) == 6 * 15
+
+
+async def test_a_journal_in_memory_lives_as_long_as_its_context() -> None:
+    at = context(max_calls=2)
+    for number in range(2):
+        async with opening(at) as resources:
+            await resources.model.text(slot(str(number)), ASK)
+    async with opening(at) as resources:
+        assert (await resources.model.text(slot("0"), ASK)).value, "it is on record"
+        with pytest.raises(CapReached):
+            await resources.model.text(slot("2"), ASK)
+
+
+def test_two_event_loops_at_once_share_a_context(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = Faults(latency=0.02)
+    at = context(model="openai:fake", base_url=server.url, journal=tmp_path / "j.sqlite")
+
+    async def work(name: str) -> int:
+        async with opening(at) as resources:
+            calls = (resources.model.text(slot(f"{name}{n}"), ASK) for n in range(20))
+            return len(await asyncio.gather(*calls))
+
+    with ThreadPoolExecutor(2) as threads:
+        ended = list(threads.map(lambda name: asyncio.run(work(name)), "ab"))
+    assert ended == [20, 20]
+    assert server.requests["ok"] == len(entries_in(tmp_path / "j.sqlite")) == 40
+
+
+async def test_after_the_end_it_says_so_and_asks_nobody(server: FakeServer) -> None:
+    async with opening(context(model="openai:fake", base_url=server.url)) as resources:
+        await resources.model.text(slot("a"), ASK)
+    for name in ("a", "b", "c"):
+        with pytest.raises(InputError, match="closed"):
+            async with asyncio.timeout(5):
+                await resources.model.text(slot(name), ASK)
+    assert server.requests.total() == 1
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [("村" * 15 + "一", "村" * 15 + "二"), ("tenant/" * 30 + "ana", "tenant/" * 30 + "bo"), "aA"],
+)
+async def test_threads_that_are_called_alike_have_journals_each(
+    ids: tuple[str, str], tmp_path: Path
+) -> None:
+    graph = create_society(groups(1)).compile(checkpointer=InMemorySaver(), store=InMemoryStore())
+    for name in ids:
+        at = context(journals=tmp_path)
+        thread: Any = {"configurable": {"thread_id": name}}
+        await graph.ainvoke({"quota": 1}, thread, context=at)
+        await aclose(at)
+    assert len(_names(tmp_path)) == 2

@@ -6,13 +6,14 @@ compared by math-verify. An answer that is wrong and one that cannot be compared
 
 from __future__ import annotations
 
-import logging
+import math
 import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from matrix_graph.errors import InputError
+from matrix_graph.filtering.expressions import same_expression
 from matrix_graph.filtering.rows import without_thinking, words_of
 
 if TYPE_CHECKING:
@@ -25,20 +26,35 @@ _REST = re.compile(
 _DIGITS = r"\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\d)|\d+"
 _NUMBER = re.compile(rf"[-+−]?(?:{_DIGITS})?(?:\.\d+)?(?<=\d)(?:[eE][-+]?\d{{1,3}}(?!\w))?")
 _FRACTION = re.compile(rf"{_NUMBER.pattern}(?:\s*/\s*\d+)?")
-_TIME = re.compile(
-    r"(?<![\d:])([01]?\d|2[0-3])[:.h]([0-5]\d)(?![\d:])(?:\s*([ap])\.?m\b\.?)?", re.I
-)
-_HOUR = re.compile(r"(?<![\d:.])(1[0-2]|0?\d)\s*([ap])\.?m\b\.?", re.I)
-_IS_TIME = re.compile(rf"\W*(?:at\s+)?(?:{_TIME.pattern}|{_HOUR.pattern})\W*", re.I)
-_CHOICE = re.compile(r"\(?([A-Ja-j])(?:[).:]|\s*$)")
+_HALF = r"\s*([ap])\.?m\b\.?"
+_TIME = re.compile(rf"(?<![\d:])([01]?\d|2[0-3])[:.h]([0-5]\d)(?![\d:])(?:{_HALF})?", re.I)
+_HOUR = re.compile(rf"(?<![\d:.])(1[0-2]|0?\d){_HALF}", re.I)
+_IS_TIME = re.compile(rf"(?:at\s+)?(?:\d?\d[:h]\d\d(?:{_HALF})?|\d?\d(?:\.\d\d)?{_HALF})", re.I)
+"""What a clock time looks like that is nothing else: `2.50` is a number."""
+_CHOICE = re.compile(r"\(?([A-Ja-j])(?:[).:,;]|\s*$|\s+(?:because|since)\b)")
+_CHOSEN = re.compile(r"\b(?i:option|choice|answer|letter)\b(?:\s+is)?:?\s+\(?([A-J])(?!\w|['’])")
 _IS_CHOICE = re.compile(r"\(?[A-J]\)?\.?")
+_OTHERWISE = re.compile(
+    r"\b(?:not|never|neither|nor|or|than|between|except|without|at least|at most|up to)\b|n['’]t\b",
+    re.I,
+)
+"""Words by which an answer does not say what it names."""
+_SAID = re.compile(r"(yes|no|true|false)\s*(?:[,.;:!–—-]|$)", re.I)
 _QUANTITY = re.compile(
     rf"([-+−]?(?:\d+\s+\d+/\d+|{_FRACTION.pattern}))\s*"
     r"(%|°?\s?[^\W\d_][^\d^*+<>=\\()\[\]{}]*|)",
 )
 _LETTER_UNITS = frozenset("gmlLhsdtNVWAJ")
 """Units of one letter; any other letter after a number is a variable."""
-_DRESS = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[,;! ]|\\left|\\right|[$€£*`]")
+_SCALES = {"thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12, "dozen": 12.0}
+_SCALE = re.compile(rf"({'|'.join(_SCALES)})\b\s*", re.I)
+_CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
+_NAMES = {"dollar": "USD", "dollars": "USD", "euro": "EUR", "euros": "EUR", "usd": "USD"}
+_MONEY = re.compile(
+    rf"\\?([$€£])\s*({_NUMBER.pattern}(?:\s*(?:{'|'.join(_SCALES)})\b)?)(?![\d.,]*\s*\$)", re.I
+)
+_MONEY_AFTER = re.compile(r"(?<=\d)\s*([€£])")
+_DRESS = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[,;! ]|\\left|\\right|[$*`]")
 _WRITTEN = (
     (re.compile(r"(\d)[,\u00a0\u202f ](?=\d{3}(?!\d))"), r"\1"),
     (re.compile(r"[−–]"), "-"),
@@ -52,9 +68,9 @@ _WRITTEN = (
 _RAISED = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _SUPERSCRIPT = re.compile(r"[⁰¹²³⁴⁵⁶⁷⁸⁹⁻]+")
 _EXPLODES = re.compile(
-    r"\^[^=,]*\^|\^\{?-?\d{4}|!|\\(?:int|sum|prod|lim|binom)|\d{40}|\*\*|(?:\([^)]*){9}"
+    r"\^\{?[^{}()=,+ ]*\^|\^\{?-?\d{4}|!|\\(?:int|sum|prod|lim|binom)|\d{40}|\*\*"
 )
-"""Towers, factorials and the like, whose evaluation may take for ever."""
+"""Towers, factorials and the like, whose evaluation is worth no try."""
 _EXPRESSION = re.compile(r"[\w\s.,+\-*/^=<>(){}\[\]|\\%!:]+")
 _SYMBOL = re.compile(r"[\^*+<>=\\/{}]")
 _LONGEST = 200
@@ -84,7 +100,7 @@ def final_answer(text: str) -> str:
         return boxed
     if marked := _MARKED.findall(text):
         return str(_REST.split(marked[-1])[0]).strip().rstrip(".")
-    if len(words_of(text)) <= _SHORT:
+    if _is_whole(text):
         alone = len(_numbers(text)) == 1 and not _quantities(text)
         return (_lone_number(text) if alone else "") or text
     if times := [time.group() for time in _TIME.finditer(text)]:
@@ -102,15 +118,28 @@ def same_answer(given: str, truth: str) -> bool | None:
     Raises:
         InputError: the packages that compare are not installed.
     """
-    result, answer = _stated(truth), final_answer(given)
-    if _IS_CHOICE.fullmatch(result.strip()):
-        chosen = _CHOICE.match(answer.strip())
-        return chosen is not None and chosen.group(1).upper() == result.strip("(). ")
+    given, truth = _priced(without_thinking(given)), _priced(truth)
+    answer, result = _undressed(final_answer(given)), _undressed(_stated(truth))
+    guessed = _is_guess(given, final_answer(given))
+    whole = _undressed(given) if guessed else answer
+    exact = len(words_of(whole)) <= _SHORT
+    if exact and (_is_either(whole) != _is_either(truth) or not _same_left(whole, truth)):
+        return None
+    if _folded(answer) == _folded(result):
+        return True
+    if _IS_CHOICE.fullmatch(result):
+        return _same_choice(whole, result.strip("(). "))
+    if _is_words(result):
+        return _same_words(whole, result)
+    if exact and _OTHERWISE.search(whole):
+        return None
     if _IS_TIME.fullmatch(result):
-        times = _times(answer) or _times(without_thinking(given))
+        times = _times(whole)
         return times[-1] == _times(result)[0] if times else None
-    same = _same(_undressed(answer), _undressed(result))
-    if same is False and _is_guess(given, answer) and _mentions(given, result):
+    if _IS_TIME.fullmatch(answer) and _numbers(result):
+        return None
+    same = _same(answer, result)
+    if same is False and guessed and _mentions(given, result):
         return None
     return same
 
@@ -133,10 +162,48 @@ def majority(responses: Sequence[str]) -> str:
 
 def _stated(truth: str) -> str:
     """The result that a truth states."""
-    if _boxed(truth) or _MARKED.search(truth) or len(words_of(truth)) <= _SHORT:
+    if _boxed(truth) or _MARKED.search(truth) or _is_whole(truth):
         return final_answer(truth)
     numbers = _numbers(truth)
     return numbers[0] if numbers else truth
+
+
+def _same_left(given: str, truth: str) -> bool:
+    """Whether two equations are about the same: of those, right-hand sides are compared."""
+    if given.count("=") != 1 or truth.count("=") != 1:
+        return True
+    return re.sub(r"\s", "", given.split("=")[0]) == re.sub(r"\s", "", truth.split("=")[0])
+
+
+def _same_choice(given: str, letter: str) -> bool | None:
+    if _OTHERWISE.search(given):
+        return None
+    named = [m.group(1).upper() for m in [_CHOICE.match(given)] if m] or _CHOSEN.findall(given)
+    return named[-1] == letter if named else None
+
+
+def _same_words(given: str, truth: str) -> bool | None:
+    """By the words, where they stand among a few others; a yes or no may begin a sentence."""
+    if (wanted := _SAID.fullmatch(truth)) and (begins := _SAID.match(given)):
+        return begins.group(1).lower() == wanted.group(1).lower()
+    if len(words_of(given)) > 2 * _SHORT or _OTHERWISE.search(given):
+        return None
+    if re.search(rf"(?<!\w){re.escape(_folded(truth))}(?!\w)", _folded(given)):
+        return True
+    return None if wanted or len(words_of(given)) > _SHORT else False
+
+
+def _is_words(text: str) -> bool:
+    return not re.search(r"\d", text) and not _SYMBOL.search(text)
+
+
+def _is_either(text: str) -> bool:
+    return "±" in text or "\\pm" in text
+
+
+def _is_whole(text: str) -> bool:
+    """Whether an unmarked text is an answer and nothing else."""
+    return len(words_of(text)) <= _SHORT or bool(_SYMBOL.search(text) and _is_expression(text))
 
 
 def _is_guess(text: str, answer: str) -> bool:
@@ -163,30 +230,34 @@ def _same(given: str, truth: str) -> bool | None:
         return _same_quantity(quantity, wanted) if quantity else _same_expression(given, truth)
     if _is_expression(truth):
         return _same_expression(given, truth)
-    if _SYMBOL.search(truth):
-        return None
-    # Words: the same ones, or named among a few others.
-    if re.search(rf"(?<!\w){re.escape(_folded(truth))}(?!\w)", _folded(given)):
-        return True
-    return False if len(words_of(given)) <= _SHORT else None
+    return _same_words(given, truth) if _is_words(truth) else None
 
 
 def _same_list(given: str, truth: str) -> bool | None:
     wanted, parts = _parts(truth), _parts(given)
     if len(wanted) != len(parts):
         return False if len(parts) > 1 or _quantities(given) else None
-    if truth.strip().startswith("{") or "=" in truth:
-        verdicts = [_named_in(part, wanted) for part in parts]
-    else:
-        verdicts = [_same(part, other) for part, other in zip(parts, wanted, strict=True)]
+    if truth.startswith(("{", "\\{")) or "=" in truth:
+        return _same_set(parts, wanted)
+    kinds = {text[0] + text[-1] for text in (given, truth) if text[0] in "(["}
+    if len(kinds) > 1:
+        # An open interval, or a list in other brackets.
+        return None
+    verdicts = [_same(part, other) for part, other in zip(parts, wanted, strict=True)]
     if False in verdicts:
         return False
     return None if None in verdicts else True
 
 
-def _named_in(part: str, wanted: Sequence[str]) -> bool | None:
-    verdicts = [_same(part, other) for other in wanted]
-    return True if True in verdicts else verdicts[-1] if None not in verdicts else None
+def _same_set(parts: Sequence[str], wanted: Sequence[str]) -> bool | None:
+    """Whether each part has a partner of its own."""
+    left = list(wanted)
+    for part in parts:
+        verdicts = [_same(part, other) for other in left]
+        if True not in verdicts:
+            return None if None in verdicts else False
+        del left[verdicts.index(True)]
+    return True
 
 
 def _parts(text: str) -> list[str]:
@@ -209,7 +280,7 @@ def _quantities(text: str) -> list[tuple[str, str]]:
         unit = _unit_word(piece.group(2))
         if len(unit) == 1 and unit.isalpha() and unit not in _LETTER_UNITS:
             return []
-        pieces.append((piece.group(1).strip(), unit))
+        pieces.append(_scaled(piece.group(1).strip(), unit))
         place = piece.end()
         while place < len(text) and text[place] in " ,":
             place += 1
@@ -219,12 +290,10 @@ def _quantities(text: str) -> list[tuple[str, str]]:
 def _same_quantity(given: list[tuple[str, str]], truth: list[tuple[str, str]]) -> bool | None:
     units = [unit for _, unit in (*given, *truth)]
     if all(units) and len(set(units)) > 1:
-        measured = [_measured(given), _measured(truth)]
-        if None not in measured:
-            one, other = measured
-            if one.dimensionality != other.dimensionality:
-                return False
-            return bool(abs((one - other).to(other.units).magnitude) <= 1e-9 * abs(other.magnitude))
+        measured, sought = _measured(given), _measured(truth)
+        if measured is None or sought is None:
+            return None
+        return measured[1] == sought[1] and math.isclose(measured[0], sought[0], rel_tol=1e-9)
     if len(given) != 1 or len(truth) != 1:
         same = [a[0] == b[0] for a, b in zip(given, truth, strict=False)]
         return all(same) if len(given) == len(truth) else None
@@ -234,18 +303,27 @@ def _same_quantity(given: list[tuple[str, str]], truth: list[tuple[str, str]]) -
     return _same_expression(one, other)
 
 
-def _measured(pieces: list[tuple[str, str]]) -> Any:
-    """The sum of quantities in known units, or None."""
+def _scaled(number: str, unit: str) -> tuple[str, str]:
+    """With a word such as `million` made part of the number."""
+    scale = _SCALE.match(unit)
+    if not scale:
+        return number, unit
+    value = _value(number) * _SCALES[scale.group(1).lower()]
+    return f"{value:.15g}" if value < 1e15 else f"{value:.0f}", unit[scale.end() :]
+
+
+def _measured(pieces: list[tuple[str, str]]) -> tuple[float, Any] | None:
+    """The sum of quantities in base units and their dimensions; None where a unit is unknown."""
     registry = _registry()
     total: Any = None
     for number, unit in pieces:
         value = _value(number)
         try:
-            part = registry.Quantity(value, registry.parse_units(unit))
+            part = registry.Quantity(value, registry.parse_units(unit)).to_base_units()
             total = part if total is None else total + part
         except Exception:  # noqa: BLE001 (pint raises of every kind where a word is no unit)
             return None
-    return total
+    return float(total.magnitude), total.dimensionality
 
 
 def _value(number: str) -> float:
@@ -253,7 +331,9 @@ def _value(number: str) -> float:
     whole, _, rest = plain.rpartition(" ")
     top, _, bottom = rest.partition("/")
     fraction = float(top) / float(bottom) if bottom and float(bottom) else float(top)
-    return (float(whole) if whole else 0.0) + fraction
+    if not whole:
+        return fraction
+    return float(whole) + (-fraction if whole.startswith("-") else fraction)
 
 
 def _same_expression(given: str, truth: str) -> bool | None:
@@ -261,24 +341,7 @@ def _same_expression(given: str, truth: str) -> bool | None:
     if not _is_expression(given) or not _is_expression(truth):
         return None
     check_verifier()
-    from math_verify import verify
-
-    one, other = _parsed(given), _parsed(truth)
-    if not one or not other:
-        return None
-    return bool(verify(other, one, timeout_seconds=None))
-
-
-def _parsed(text: str) -> list[Any]:
-    from math_verify import LatexExtractionConfig, parse
-
-    # It warns that it has no time limit; what could take long does not come here.
-    logging.getLogger("math_verify").setLevel(logging.ERROR)
-    try:
-        latex = f"${_latex(text)}$"
-        return list(parse(latex, [LatexExtractionConfig()], parsing_timeout=None))
-    except Exception:  # noqa: BLE001 (whatever it stumbles over is no expression)
-        return []
+    return same_expression(_latex(given), _latex(truth))
 
 
 def _is_expression(text: str) -> bool:
@@ -337,11 +400,19 @@ def _boxed(text: str) -> str:
 
 
 def _undressed(answer: str) -> str:
+    """Without what only sets it in type."""
     return _DRESS.sub(lambda m: m.group(1) or "", answer).strip().rstrip(".").strip()
 
 
+def _priced(text: str) -> str:
+    """With the signs of currencies as units, behind their numbers."""
+    text = _MONEY.sub(lambda m: f"{m.group(2)} {_CURRENCIES[m.group(1)]}", text)
+    return _MONEY_AFTER.sub(lambda m: f" {_CURRENCIES[m.group(1)]}", text)
+
+
 def _unit_word(unit: str) -> str:
-    return re.sub(r"\s+", " ", unit.strip(" .,;")).replace("per cent", "percent")
+    word = re.sub(r"\s+", " ", unit.strip(" .,;")).replace("per cent", "percent")
+    return _NAMES.get(word.lower(), word)
 
 
 def _folded(text: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any, Protocol, TypedDict
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
+from matrix_graph.asking import ask
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.comparisons import comparison_of, seeded
@@ -168,14 +168,10 @@ def _reviewed(size: int) -> Any:
             "kept": draw.sample(rows, min(size, len(rows))),
             "dropped": draw.sample(rejections, min(size, len(rejections))),
         }
-        answer = interrupt(shown) or {}
-        back, out = set(answer.get("keep", [])), dict(answer.get("drop", {}))
-        if strangers := (back - {r["id"] for r in rejections}) | (
-            out.keys() - {r["id"] for r in rows}
-        ):
-            raise InputError(f"No such row to keep or drop: {', '.join(sorted(strangers))}.")
+        kept, gone = {row["id"] for row in rows}, {r["id"] for r in rejections}
+        back, out = ask(shown, lambda answer: _decided(answer, kept, gone))
         dropped = [
-            _rejection(row, Drop(row["id"], "review", str(out[row["id"]]), "a person"))
+            _rejection(row, Drop(row["id"], "review", out[row["id"]], "a person"))
             for row in rows
             if row["id"] in out
         ]
@@ -186,3 +182,21 @@ def _reviewed(size: int) -> Any:
         }
 
     return review
+
+
+def _decided(answer: Any, kept: set[str], gone: set[str]) -> tuple[set[str], dict[str, str]]:
+    """The ids of dropped rows to keep, and the reasons by id for which kept rows go.
+
+    Raises:
+        InputError: the answer is of another form, or names other rows.
+    """
+    form = 'Resume with {"keep": [IDS], "drop": {ID: WHY}}, or {} to leave all as it is.'
+    if not isinstance(answer, Mapping) or answer.keys() - {"keep", "drop"}:
+        raise InputError(form)
+    back, out = answer.get("keep", []), answer.get("drop", {})
+    if not isinstance(back, list | tuple | set) or not isinstance(out, Mapping):
+        raise InputError(form)
+    kept_again, dropped = {str(one) for one in back}, {str(one): str(out[one]) for one in out}
+    if strangers := (kept_again - gone) | (dropped.keys() - kept):
+        raise InputError(f"No such row to keep or drop: {', '.join(sorted(strangers))}.")
+    return kept_again, dropped

@@ -94,7 +94,11 @@ def _rule(step: type[S]) -> BeforeValidator:
         if unknown := [str(name) for name in value if name not in known]:
             raise ValueError(f"it has no {', '.join(sorted(unknown))}, but {_thresholds(known)}")
         kinds = get_type_hints(step, include_extras=True)
-        return step(**{name: _threshold(name, kinds[name], item) for name, item in value.items()})
+        given = {name: _threshold(name, kinds[name], item) for name, item in value.items()}
+        try:
+            return step(**given)
+        except InputError as error:
+            raise ValueError(str(error)) from error
 
     return BeforeValidator(read)
 
@@ -213,6 +217,9 @@ class Rules(BaseModel):
         return steps
 
 
+_FINITE = ConfigDict(allow_inf_nan=False)
+
+
 def _thresholds(names: set[str]) -> str:
     return f"thresholds ({', '.join(sorted(names))})" if names else "nothing else"
 
@@ -222,7 +229,7 @@ def _threshold(name: str, kind: Any, value: Any) -> Any:
     if isinstance(value, bool) and kind is not bool:
         raise ValueError(f"{name} takes a value, not {str(value).lower()}")
     try:
-        return TypeAdapter(kind).validate_python(value)
+        return TypeAdapter(kind, config=_FINITE).validate_python(value)
     except ValidationError as error:
         raise ValueError(f"{name}: {error.errors(include_url=False)[0]['msg']}") from error
 

@@ -39,6 +39,10 @@ class Note(NamedTuple):
 Finding = Drop | Note
 Share = Annotated[float, Field(ge=0, le=1)]
 """A threshold that is a share or a quantile."""
+Grade = Annotated[float, Field(ge=0, le=10)]
+"""A threshold on a judge's grades."""
+Words = Annotated[int, Field(ge=0)]
+"""A threshold on a number of words."""
 Findings = Sequence[Finding] | Awaitable[Sequence[Finding]]
 
 
@@ -123,6 +127,16 @@ class Comparison(ABC):
         self._numbers[row["id"]] = number
         self._undecided.append(number)
         return number
+
+
+def in_order(low_name: str, low: float, high_name: str, high: float) -> None:
+    """See that two thresholds leave room between them.
+
+    Raises:
+        InputError: the lower one is above the other.
+    """
+    if low > high:
+        raise InputError(f"{low_name} ({low:g}) is above {high_name} ({high:g})")
 
 
 def check_ids(rows: Sequence[Row]) -> None:

@@ -7,6 +7,8 @@ sent; one that reached no server is taken back.
 
 from __future__ import annotations
 
+import math
+import threading
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -19,10 +21,19 @@ from matrix_graph.llm.usage import Usage
 
 @dataclass(frozen=True)
 class Price:
-    """US dollars per million tokens."""
+    """US dollars per million tokens.
+
+    Raises:
+        InputError: one is below zero, or no number.
+    """
 
     input: float
     output: float
+
+    def __post_init__(self) -> None:
+        for each in (self.input, self.output):
+            if not (math.isfinite(each) and each >= 0):
+                raise InputError(f"A price is a number of at least 0, not {each:g}.")
 
     def cost(self, usage: Usage) -> float:
         """US dollars for what was used."""
@@ -49,13 +60,15 @@ def list_price(model: str) -> Price | None:
 
 
 class Account:
-    """What the run of one journal has used.
+    """What the run of one journal has used. Safe to use from several threads.
 
     Attributes:
+        lock: Held by who looks at the sum and adds to it.
         prices: By model name, over the list price. A model without either counts as free.
     """
 
     def __init__(self, journal: Journal) -> None:
+        self.lock = threading.RLock()
         self._journal = journal
         self._usage: dict[str, Usage] = journal.usage()
         self.prices: dict[str, Price] = {}
@@ -87,7 +100,8 @@ class Account:
 
     def note(self, model: str, usage: Usage) -> None:
         """Count here what the journal is told of together with its answer."""
-        self._usage[model] = self._usage.get(model, Usage()) + usage
+        with self.lock:
+            self._usage[model] = self._usage.get(model, Usage()) + usage
 
 
 class Budget(NamedTuple):
@@ -109,11 +123,14 @@ class Budget(NamedTuple):
         Raises:
             CapReached: a cap does not leave room for it.
         """
-        if self.max_calls is not None and self.account.total.requests >= self.max_calls:
-            raise CapReached(f"the cap of {self.max_calls} model calls is reached")
-        if self.max_cost is not None and (cost := self.account.cost) >= self.max_cost:
-            raise CapReached(f"the cap of {self.max_cost:.2f} USD is reached ({cost:.4f} spent)")
-        self.account.add(model, Usage(requests=1))
+        with self.account.lock:
+            if self.max_calls is not None and self.account.total.requests >= self.max_calls:
+                raise CapReached(f"the cap of {self.max_calls} model calls is reached")
+            if self.max_cost is not None and (cost := self.account.cost) >= self.max_cost:
+                raise CapReached(
+                    f"the cap of {self.max_cost:.2f} USD is reached ({cost:.4f} spent)"
+                )
+            self.account.add(model, Usage(requests=1))
 
     def take_back(self, model: str) -> None:
         """A request that was counted reached no server."""
@@ -126,5 +143,6 @@ def checked_caps(max_calls: int | None, max_cost: float | None) -> None:
     Raises:
         InputError: they do not.
     """
-    if (max_calls is not None and max_calls < 1) or (max_cost is not None and max_cost <= 0):
+    # So that NaN, below and above nothing, is refused as well.
+    if not ((max_calls is None or max_calls >= 1) and (max_cost is None or max_cost > 0)):
         raise InputError("--max-calls and --max-cost must be above zero")

@@ -203,8 +203,9 @@ class Caller:
             # Other words each time: some servers fail by what is asked.
             words = f"Answer with the word: ready ({random.randrange(10**6)})"
 
-            async def once(words: str = words) -> AIMessage:
-                return await self.model.ainvoke([{"role": "user", "content": words}])
+            async def once(words: str = words) -> None:
+                message = await self.model.ainvoke([{"role": "user", "content": words}])
+                self._line.budget.account.add(self.name, _usage_of(message))
 
             if await self._line.answers(self.name, request, once, _PROBE_SECONDS):
                 return True

@@ -91,7 +91,8 @@ def digest_of(request: str) -> str:
 
 
 class Journal:
-    """A log of calls in the file at `path`, or in memory when `path` is None.
+    """A log of calls in the file at `path`, or in memory when `path` is None; `read_only` leaves
+    the file as it is.
 
     `record` returns once the row is committed (WAL, synchronous=FULL). Safe to use from several
     tasks and threads of one process.
@@ -100,23 +101,28 @@ class Journal:
         InputError: the file is not a journal.
     """
 
-    def __init__(self, path: Path | str | None = None) -> None:
+    def __init__(self, path: Path | str | None = None, *, read_only: bool = False) -> None:
         self.path = path
         if path is not None and not Path(path).parent.is_dir():
             raise InputError(
                 f"There is no folder {Path(path).parent} for the journal; make it first."
             )
         try:
-            self._db = sqlite3.connect(path or ":memory:", check_same_thread=False)
+            self._db = (
+                _to_read(Path(path))
+                if path and read_only
+                else sqlite3.connect(path or ":memory:", check_same_thread=False)
+            )
         except sqlite3.Error as error:
             raise InputError(f"{path} cannot be opened as a journal: {error}") from error
         try:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
             if version not in (0, _FORMAT):
                 raise InputError(f"{path} is a journal of format {version}; this is {_FORMAT}.")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.executescript(_SCHEMA)
             # Hashes only: what they promise wrongly is then not found in the file.
             self._keys = set(map(hash, self._db.execute("SELECT slot, digest FROM calls")))
             digests = self._db.execute("SELECT digest FROM vectors")
@@ -225,7 +231,8 @@ class Journal:
             self._queue.put(_Write(last=True))
             self._writer.join()
         error = self._commit([])
-        self._db.close()
+        with self._lock:
+            self._db.close()
         if error:
             raise error
 
@@ -236,17 +243,20 @@ class Journal:
         self._keys.add(hash((entry.slot, entry.digest)))
 
     def _put(self, write: _Write) -> None:
-        if self._writer is None:
-            with self._starting:
-                if self._closed:
-                    raise InputError("The journal is closed; open its context again.")
-                if self._writer is None:
-                    self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
-                    self._writer.start()
-        self._queue.put(write)
+        with self._starting:
+            self._check_open()
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
+                self._writer.start()
+            self._queue.put(write)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("The journal is closed; open its context again.")
 
     def _read(self, slot: str, digest: str) -> Entry | None:
         with self._lock:
+            self._check_open()
             row = self._db.execute(
                 f"SELECT {_COLUMNS} FROM calls WHERE slot = ? AND digest = ?", (slot, digest)
             ).fetchone()
@@ -254,6 +264,7 @@ class Journal:
 
     def _read_vectors(self, digests: list[str]) -> dict[str, bytes]:
         with self._lock:
+            self._check_open()
             rows = self._db.execute(
                 "SELECT digest, vector FROM vectors WHERE digest IN (SELECT value FROM "
                 "json_each(?))",
@@ -298,9 +309,15 @@ class Journal:
 def entries_in(path: Path, slot: str = "") -> list[Entry]:
     """The calls in the journal at `path`, as `Journal.entries`; the journal may be in use, also
     elsewhere.
+
+    Raises:
+        InputError: it is none.
     """
-    with closing(_to_read(path)) as db:
-        return _entries(db, slot)
+    try:
+        with closing(_to_read(path)) as db:
+            return _entries(db, slot)
+    except sqlite3.Error as error:
+        raise InputError(f"{path} is not a journal of model calls: {error}") from error
 
 
 def last_at(place: str, entries: Sequence[Entry]) -> Entry | None:
@@ -318,7 +335,8 @@ def copy_journal(source: Path, target: Path) -> None:
 
 
 def _to_read(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    return sqlite3.connect(uri, uri=True, check_same_thread=False)
 
 
 def _entries(db: sqlite3.Connection, slot: str) -> list[Entry]:

@@ -46,6 +46,7 @@ class Line:
         offline: Nobody is asked.
         halted: Set once a call has stopped the run: no call starts until those that were under way
             have ended.
+        ended: Set once the run is being closed: no call starts any more.
     """
 
     journal: Journal
@@ -54,22 +55,27 @@ class Line:
     timeout: float = 120.0
     offline: bool = False
     halted: MatrixError | None = None
+    ended: MatrixError | None = None
     last_success: dict[str, float] = field(default_factory=dict)
     under_way: set[asyncio.Task[Entry]] = field(default_factory=set)
 
     def forget(self, limiter: Limiter) -> None:
         """Begin anew in another event loop; whoever waited in the last one is gone with it."""
-        self.limiter, self.halted = limiter, None
+        self.limiter, self.halted, self.ended = limiter, None, None
         self.under_way.clear()
 
     async def settle(self, grace: float) -> None:
         """Start no more calls, and give those under way `grace` seconds to reach the journal."""
-        self.halted = self.halted or RunPaused("the run is being closed")
+        self.ended = self.ended or RunPaused("the run is being closed")
         if self.under_way:
             _, late = await asyncio.wait(self.under_way, timeout=grace)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+
+    def close(self) -> None:
+        """Start no more calls, since what was open is closed."""
+        self.ended = InputError("What was opened from this context is closed; open it again.")
 
     def begin(self, call: Coroutine[Any, Any, Entry]) -> asyncio.Task[Entry]:
         """Run a call that outlives whoever asked for it: its answer is paid for."""
@@ -123,7 +129,7 @@ class Line:
     ) -> bool:
         """Whether one request gets through within so many seconds."""
         async with self.limiter.slot(-1):
-            if self.halted:
+            if self.ended or self.halted:
                 return False
             self.budget.start(model)
             request.sent += 1
@@ -141,8 +147,8 @@ class Line:
         self, model: str, request: Request, once: Callable[[], Awaitable[T]], attempt: int
     ) -> tuple[T | None, Fault | None]:
         async with self.limiter.slot(request.rank if attempt == 1 else -1):
-            if self.halted:
-                raise self.halted
+            if stop := self.ended or self.halted:
+                raise stop
             self.budget.start(model)
             request.sent += 1
             begun = time.monotonic()

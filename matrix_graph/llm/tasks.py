@@ -3,11 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+
+async def to_end(work: Coroutine[Any, Any, T]) -> T:
+    """What `work` returns. Whoever cancels this waits until it has ended, however often."""
+    task, cancelled = asyncio.create_task(work), False
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError:
+            cancelled = True
+    if cancelled:
+        task.exception()
+        raise asyncio.CancelledError
+    return task.result()
+
+
+@asynccontextmanager
+async def acquired(
+    work: Coroutine[Any, Any, T], release: Callable[[T], Coroutine[Any, Any, None]]
+) -> AsyncIterator[T]:
+    """Hold what `work` returns until the block ends; it is released in any case, also where this is
+    cancelled meanwhile.
+    """
+    task = asyncio.create_task(work)
+
+    async def released() -> None:
+        await release(await task)
+
+    try:
+        held = await asyncio.shield(task)
+    except asyncio.CancelledError:
+        with suppress(Exception):
+            await to_end(released())
+        raise
+    try:
+        yield held
+    finally:
+        await to_end(released())
 
 
 async def gather_to_end(calls: Iterable[Awaitable[T]]) -> list[T]:

@@ -307,7 +307,7 @@ def _vectors(record: RunRecord, people: Sequence[Persona]) -> NDArray[np.float32
     path = record.folder / "journal.sqlite"
     if not path.is_file() or len(people) < 3:
         return None
-    journal = Journal(path)
+    journal = Journal(path, read_only=True)
     try:
         name = record.summary.get("models", {}).get("embeddings", "")
         embedder = Embedder(embedding_model(f"{NONE}:{name}"), journal=journal)

@@ -77,7 +77,7 @@ def _remove(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Filtered:
-    """What a funnel made of rows: `stages` as `funnel` counts them, and which of them are `hygiene`."""
+    """Rows through a funnel: `stages` as `funnel` counts them, and names of the hygiene steps."""
 
     rows: list[Row]
     kept: list[Row]

@@ -43,6 +43,7 @@ from matrix_graph.runs.filter_folder import (
     check_filter_folder,
     write_filtered,
 )
+from matrix_graph.runs.folder import claimed
 from matrix_graph.runs.probe import probe
 from matrix_graph.runs.tally import used_by_model
 from matrix_graph.schema import Row
@@ -101,6 +102,13 @@ async def afilter_rows(
         InputError: what was given cannot work.
         RunPaused: a cap was reached, or a model is down; resume later.
     """
+    with claimed(config.out):
+        return await _afilter(path, config, resume, overwrite, listen)
+
+
+async def _afilter(
+    path: Path, config: FilterConfig, resume: bool, overwrite: bool, listen: Listener | None
+) -> FilterResult:
     rows, rules, models = read_rows(path), config.funnel(), config.models()
     steps = rules.steps(models)
     check_filter_folder(config.out, resume, overwrite)
@@ -127,6 +135,10 @@ async def afilter_rows(
         except asyncio.CancelledError:
             await filtering.settle()
             filtering.save(Ended("interrupted"))
+            raise
+        except Exception as error:
+            await filtering.settle()
+            filtering.save(Ended("failed", f"{type(error).__name__}: {error}"))
             raise
 
 

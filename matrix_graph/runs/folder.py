@@ -6,20 +6,24 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import write_text
+from matrix_graph.export.files import read_json_object, write_text
 from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.memory.table import LOCK, hold, let_go
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
+from matrix_graph.schema import Group
 from matrix_graph.society.profiles import SHIPPED
+from matrix_graph.society.serialization import groups_from_json
 
 FORMAT = 2
+_claims: set[Path] = set()
 MAY_CHANGE = {
     *(
         "out",
@@ -116,6 +120,56 @@ def check_folder(out: Path, overwrite: bool) -> None:
             f"--out {out} holds another run; go on with it (--resume), replace it (--overwrite), "
             "or name a new folder."
         )
+
+
+def read_summary(out: Path) -> dict[str, Any]:
+    """The run.json of the run in `out`.
+
+    Raises:
+        InputError: there is none, or it is not what a run writes.
+    """
+    path = out / "run.json"
+    if not path.is_file():
+        raise InputError(f"{out} holds no run.")
+    parts = ("config", "counts", "homophily", "used", "estimate", "models", "tokens")
+    summary = read_json_object(path, parts)
+    Ended.of(summary)
+    if missing := [name for name in ("config", "seed", "requirements") if name not in summary]:
+        raise InputError(f"{path} is without {', '.join(missing)}.")
+    for name in ("seconds", "calls", "cost_usd"):
+        if not isinstance(summary.get(name, 0), int | float):
+            raise InputError(f"{path}: {name} is no number.")
+    return summary
+
+
+def read_society(path: Path) -> tuple[tuple[Group, ...], dict[str, float]]:
+    """The groups of a run, and how alike their members are, from its society.json.
+
+    Raises:
+        InputError: it is not what a run writes.
+    """
+    saved = read_json_object(path, ("homophily",))
+    try:
+        return groups_from_json(saved["groups"]), saved["homophily"]
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path} is not what a run writes ({error!r}).") from error
+
+
+@contextmanager
+def claimed(out: Path) -> Iterator[None]:
+    """Be the only one in this process who works on the folder of a run.
+
+    Raises:
+        InputError: somebody else does.
+    """
+    folder = out.resolve()
+    if folder in _claims:
+        raise InputError(f"Another run works on {out} at the moment; wait for its end.")
+    _claims.add(folder)
+    try:
+        yield
+    finally:
+        _claims.discard(folder)
 
 
 def clear_folder(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from matrix_graph.errors import InputError
+from matrix_graph.llm.budget import Price
 
 
 class Options(BaseModel):
@@ -51,7 +53,7 @@ def read_prices(value: Any) -> Any:
     """Prices by model name, from `NAME=IN,OUT` flags or a mapping.
 
     Raises:
-        ValueError: a flag is none of that form, or a price is negative.
+        ValueError: a flag is none of that form, or a price is no number of at least 0.
     """
     flags = [value] if isinstance(value, str) else value
     prices: dict[str, Any] = {}
@@ -61,13 +63,14 @@ def read_prices(value: Any) -> Any:
             if not name or len(pair.split(",")) != 2:
                 raise ValueError(f"--price takes NAME=IN,OUT, such as gpt-4.1-mini=0.4,1.6: {flag}")
             prices[name] = tuple(pair.split(","))
-    else:
+    elif isinstance(flags, Mapping) or not flags:
         prices = dict(flags or {})
+    else:
+        raise ValueError(f"a price is a mapping of models to pairs of numbers, not {flags!r}")
     for name, pair in prices.items():
         try:
-            if len(pair) != 2 or min(map(float, pair)) < 0:
-                raise ValueError
-        except (TypeError, ValueError):
+            Price(*map(float, pair))
+        except (TypeError, ValueError, InputError):
             raise ValueError(f"--price {name}: two numbers of at least 0 are needed") from None
     return prices
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
+from matrix_graph.export.files import read_json_lines, read_json_object
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Entry, entries_in, last_at
 from matrix_graph.llm.models import NONE, embedding_model
@@ -18,9 +18,9 @@ from matrix_graph.memory.lane import Memory
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.filter_folder import SUMMARY
+from matrix_graph.runs.folder import read_society, read_summary
 from matrix_graph.runs.moments import Moment, moments_of
 from matrix_graph.schema import Group, Rejection, Row, Scenario
-from matrix_graph.society.serialization import groups_from_json
 
 
 class _Rows:
@@ -32,14 +32,15 @@ class _Rows:
     def rows(self) -> dict[str, list[Row]]:
         """The kept rows by file."""
         return {
-            path.stem: read_json_lines(path)
+            path.stem: read_json_lines(path, ("id",))
             for path in sorted((self.folder / "dataset").glob("*.jsonl"))
         }
 
     @cached_property
     def rejections(self) -> list[Rejection]:
         """The dropped rows."""
-        return read_json_lines(self.folder / "rejected.jsonl")  # type: ignore[return-value]
+        path, needs = self.folder / "rejected.jsonl", Rejection.__required_keys__
+        return read_json_lines(path, needs)  # type: ignore[return-value]
 
 
 class RunRecord(_Rows):
@@ -60,23 +61,19 @@ class RunRecord(_Rows):
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of run.json."""
-        summary: dict[str, Any] = json.loads((self.folder / "run.json").read_text("utf-8"))
-        return summary
+        return read_summary(self.folder)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
         """The society; nobody if the run ended before there was one."""
         path = self.folder / "society.json"
-        return (
-            groups_from_json(json.loads(path.read_text("utf-8"))["groups"])
-            if path.is_file()
-            else ()
-        )
+        return read_society(path)[0] if path.is_file() else ()
 
     @cached_property
     def scenarios(self) -> list[Scenario]:
         """The scenarios in their order."""
-        return read_json_lines(self.folder / "scenarios.jsonl")  # type: ignore[return-value]
+        path, needs = self.folder / "scenarios.jsonl", Scenario.__required_keys__
+        return read_json_lines(path, needs)  # type: ignore[return-value]
 
     @cached_property
     def calls(self) -> dict[str, Entry]:
@@ -157,8 +154,7 @@ class FilterRecord(_Rows):
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The content of filter.json."""
-        summary: dict[str, Any] = json.loads((self.folder / SUMMARY).read_text("utf-8"))
-        return summary
+        return read_json_object(self.folder / SUMMARY, ("config", "controls", "used", "tokens"))
 
 
 def asked(entry: Entry) -> list[dict[str, str]]:

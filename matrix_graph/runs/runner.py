@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
@@ -26,7 +27,7 @@ from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.offline import ANSWER, NotOnRecord
-from matrix_graph.llm.tasks import run_sync
+from matrix_graph.llm.tasks import acquired, run_sync, to_end
 from matrix_graph.llm.usage import Usage
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
@@ -41,8 +42,11 @@ from matrix_graph.runs.folder import (
     began_with,
     begin_folder,
     check_folder,
+    claimed,
     clear_folder,
     profiles_digest,
+    read_society,
+    read_summary,
     resumed,
     versions,
 )
@@ -53,7 +57,7 @@ from matrix_graph.society.agent import human_agent
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.personas import awrite_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
-from matrix_graph.society.serialization import groups_from_json, groups_to_json
+from matrix_graph.society.serialization import groups_to_json
 from matrix_graph.society.watch import Watch, watched
 
 _OFFLINE = "there is no more on record, and no model is asked offline"
@@ -74,10 +78,7 @@ class RunResult:
         Raises:
             InputError: there is no run.
         """
-        try:
-            return cls(out, json.loads((out / "run.json").read_text("utf-8")))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{out} holds no run ({error}).") from error
+        return cls(out, read_summary(out))
 
     @property
     def ended(self) -> Ended:
@@ -151,9 +152,14 @@ async def arun(
         InputError: what was given cannot work; nothing was written.
         CancelledError: it was cancelled; what was answered is kept, and `resume` goes on.
     """
-    session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
-    with watched(session.context, watch):
-        return await session.go(answers or {})
+    with claimed(config.out):
+        session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
+        try:
+            with watched(session.context, watch):
+                return await session.go(answers or {})
+        except BaseException as error:
+            session.stopped_by(error)
+            raise
 
 
 @dataclass
@@ -165,6 +171,7 @@ class _Session:
         probed: What it took to see that the models answer.
         before: The run.json from which this stretch goes on.
         others: What is open of `measuring`.
+        held: Whether the folder is ours alone: it is new, or its store is open.
     """
 
     config: RunConfig
@@ -181,6 +188,7 @@ class _Session:
     others: list[Resources] = field(default_factory=list)
     asked: Mapping[str, Any] = field(default_factory=dict)
     similarity: dict[str, float] = field(default_factory=dict)
+    held: bool = False
 
     @classmethod
     async def begin(
@@ -209,7 +217,17 @@ class _Session:
         foreseen = {} if resume else estimate(config, profiles).totals()
         before = begin_folder(config, wanted, foreseen)
         return cls(
-            config, profiles, bad, steps, models.contexts, wanted, context, listen, probed, before
+            config,
+            profiles,
+            bad,
+            steps,
+            models.contexts,
+            wanted,
+            context,
+            listen,
+            probed,
+            before,
+            held=not resume,
         )
 
     async def go(self, answers: Mapping[str, Any]) -> RunResult:
@@ -228,8 +246,9 @@ class _Session:
                     "bad_rows": self.bad_rows,
                 }
             )
-            store = await asyncio.to_thread(ChromaStore, self.config.out / "chroma")
-            stack.callback(store.close)
+            made = asyncio.to_thread(ChromaStore, self.config.out / "chroma")
+            store = await stack.enter_async_context(acquired(made, _closed))
+            self.held = True
             return await self._work(resources, store, answers)
 
     async def _work(
@@ -247,13 +266,26 @@ class _Session:
             ended = Ended.by(pause)
             self.asked = pause.asked if isinstance(pause, PersonAsked) else {}
         except asyncio.CancelledError:
-            await self._export(resources, records, groups, Ended("interrupted"))
+            await to_end(self._export(resources, records, groups, Ended("interrupted")))
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
-            await self._export(resources, records, groups, Ended("failed", reason))
+            await to_end(self._export(resources, records, groups, Ended("failed", reason)))
             raise
-        return await self._export(resources, records, groups, ended)
+        return await to_end(self._export(resources, records, groups, ended))
+
+    def stopped_by(self, error: BaseException) -> None:
+        """Have run.json say how it ended, where that was too early to save anything else."""
+        result = RunResult.of(self.config.out)
+        if result.ended.status != "running" or not self.held:
+            return
+        if isinstance(error, RunPaused | InputError):
+            ended = Ended.by(error)
+        elif isinstance(error, Exception):
+            ended = Ended("failed", f"{type(error).__name__}: {error}")
+        else:
+            ended = Ended("interrupted")
+        _write_summary(result.out, result.summary | {"ended": ended.public()})
 
     def _complete(self, state: Mapping[str, Any]) -> Ended:
         kept = state.get("kept", {})
@@ -265,9 +297,8 @@ class _Session:
     async def _society(self, resources: Resources, records: Records) -> Sequence[Group]:
         path = self.config.out / "society.json"
         if path.is_file():
-            saved = json.loads(path.read_text("utf-8"))
-            self.similarity = saved["homophily"]
-            return groups_from_json(saved["groups"])
+            groups, self.similarity = read_society(path)
+            return groups
         chosen = sample_profiles(self.profiles, self.config.agents, self.config.seed)
         done = 0
 
@@ -310,7 +341,8 @@ class _Session:
             "recursion_limit": 1_000_000,
         }
         path = self.config.out / "checkpoints.sqlite"
-        async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
+        async with acquired(_connected(path), aiosqlite.Connection.close) as database:
+            saver = AsyncSqliteSaver(database)
             graph = builder.compile(checkpointer=saver, store=store)
             begun = await saver.aget_tuple(config) is not None
             given: Any = None
@@ -407,6 +439,17 @@ class _Session:
             summary["asked"] = dict(self.asked)
         if "forked" in self.before:
             summary["forked"] = self.before["forked"]
-        path = self.config.out / "run.json"
-        write_text(path, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+        _write_summary(self.config.out, summary)
         return summary
+
+
+def _write_summary(out: Path, summary: Mapping[str, Any]) -> None:
+    write_text(out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+
+
+async def _connected(path: Path) -> aiosqlite.Connection:
+    return await aiosqlite.connect(path)
+
+
+async def _closed(store: ChromaStore) -> None:
+    await asyncio.to_thread(store.close)

@@ -12,10 +12,10 @@ from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
-from langgraph.types import interrupt
 
+from matrix_graph.asking import ask
 from matrix_graph.context import Context
-from matrix_graph.errors import CallFailed, MatrixError
+from matrix_graph.errors import CallFailed, InputError, MatrixError
 from matrix_graph.llm.provider import reason_of
 from matrix_graph.llm.slot import Slot
 from matrix_graph.resources import opened
@@ -107,13 +107,20 @@ def human_agent() -> Runnable[Turn, str]:
     `interrupt()`.
 
     The interrupt's value holds the `turn` (observations, memories, plan step); resume with the text
-    of the action. Compile the graph with a checkpointer, and the person may take days.
+    of the action; anything else is asked for again, with why as `problem`. Compile the graph with
+    a checkpointer, and the person may take days.
     """
 
     async def act(turn: Turn) -> str:
-        return str(interrupt({"asks": "action", "agent": turn["agent"], "turn": dict(turn)}))
+        return ask({"asks": "action", "agent": turn["agent"], "turn": dict(turn)}, _action)
 
     return RunnableLambda(act, name=PERSON)
+
+
+def _action(answer: Any) -> str:
+    if not isinstance(answer, str) or not _STATUS.sub("", answer).strip():
+        raise InputError("Resume with the text of the action, in words.")
+    return answer
 
 
 def _text_of(answer: Any) -> str:

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
-from langgraph.types import interrupt
-
+from matrix_graph.asking import ask
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.caller import Caller, ChatMessage
@@ -144,8 +143,11 @@ class Person:
             "candidates": list(question.candidates),
         }
 
+        def checked(answer: Any) -> list[dict[str, Any]]:
+            return _checked(answer, len(question.items), question.candidates)
+
         async def decision() -> str:
-            return json.dumps(_answered(asked), ensure_ascii=False)
+            return json.dumps(ask(asked, checked), ensure_ascii=False)
 
         described = json.dumps(asked, ensure_ascii=False)
         answer = json.loads(await self.journal.kept(question.slot, "person", described, decision))
@@ -234,18 +236,8 @@ def _choice(question: Question, decision: Decision, call: str) -> Choice:
     return Choice(decision.item, recipients, left_out, decision.reason, call)
 
 
-def _answered(asked: dict[str, Any]) -> list[dict[str, Any]]:
-    """A person's decision: `recipients` and `reason` for each item."""
-    problem = ""
-    while True:
-        answer = interrupt(asked | ({"problem": problem} if problem else {}))
-        try:
-            return _checked(answer, len(asked["items"]), asked["candidates"])
-        except InputError as error:
-            problem = str(error)
-
-
 def _checked(answer: Any, items: int, candidates: Sequence[str]) -> list[dict[str, Any]]:
+    """A person's decision: `recipients` and `reason` for each item."""
     if not isinstance(answer, list) or len(answer) != items:
         raise InputError(
             f"Resume with a list of {items}: for each item the ids of whom it reaches."

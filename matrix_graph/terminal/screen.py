@@ -287,7 +287,7 @@ class Screen(cmd.Cmd):
         """switch [N]
         over to the other branch, or to N (0 is the run itself)
         """
-        if arg and not (arg.isdecimal() and int(arg) < len(self._all)):
+        if arg and not (_is_number(arg) and int(arg) < len(self._all)):
             raise InputError(f"There is no branch {arg!r}; branches lists them.")
         to = self._all[int(arg)] if arg else self._beside()
         if to is not self.debugger:
@@ -386,9 +386,13 @@ def _documented(command: Callable[[str], object]) -> tuple[str, str]:
 
 
 def _number(text: str) -> int:
-    if text and not text.isdecimal():
-        raise InputError(f"{text!r} is no number of turns.")
+    if text and not _is_number(text):
+        raise InputError(f"{text[:80]!r} is no number of turns.")
     return int(text or 1)
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 10
 
 
 def _parted(text: str) -> tuple[str, str]:

@@ -15,12 +15,11 @@ from rich.table import Table
 
 from matrix_graph import ChromaStore, create_society
 from matrix_graph.debugger import Debugger
-from matrix_graph.resources import opened
+from matrix_graph.resources import aclose, opened
 from matrix_graph.runs.process import tuned_process
 from tests.bench.machine import machine
 from tests.bench.server import fake_context, serving
 from tests.bench.society import SLOTS, people
-from tests.helpers import close
 
 AGENTS, ROUNDS, REPEATS = 100, 2, 24
 
@@ -49,7 +48,7 @@ async def _lived(url: str, how: str) -> float:
             state = debugger.of.result  # type: ignore[union-attr]
         cpu = time.process_time() - begun
         store.close()
-    await close(context)
+    await aclose(context)
     return float(cpu * 1000 / state["acted"])
 
 

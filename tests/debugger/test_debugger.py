@@ -19,6 +19,7 @@ from matrix_graph.export.files import read_json_lines
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import run
+from matrix_graph.society import load_profiles, sample_profiles
 from matrix_graph.terminal.screen import Screen
 from matrix_graph.testing import FakeServer
 
@@ -80,7 +81,9 @@ def test_breakpoints_stop_where_they_say(folder: Path) -> None:
 
 
 def test_what_failed_is_a_turn_too(server: FakeServer, tmp_path: Path) -> None:
-    server.replies["What do you do now"] = "CONTINUE"
+    silent = sample_profiles(load_profiles()[0], 3, seed=0)[0]
+    remembered = [f"What you remember:\n- {post[:40]}" for post in silent.posts]
+    server.replies = dict.fromkeys(remembered, "CONTINUE")
     given = {
         "agents": 3,
         "group_size": 3,
@@ -93,9 +96,12 @@ def test_what_failed_is_a_turn_too(server: FakeServer, tmp_path: Path) -> None:
     debugger = Debugger(RunRecord(tmp_path / "run"))
     debugger.break_on("failure")
     stops = list(iter(debugger.run, None))
-    assert {m.failure["reason"] for m in stops if m.failure} <= {
-        "the agent said nothing but its status"
-    }
+    failures = [moment.failure for moment in stops if moment.failure]
+    assert failures, "one person fails in the scenario in which the others act"
+    assert len(failures) == len(stops)
+    assert {f["who"] for f in failures} == {m.agent for m in stops} == {silent.id}
+    assert {f["reason"] for f in failures} == {"the agent said nothing but its status"}
+    assert stops[0].call == f"society/r0.s0/{silent.id}/act#1"
 
 
 def test_the_inbox_is_what_the_prompt_held(folder: Path) -> None:

@@ -41,6 +41,7 @@ from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.records import Records
 from matrix_graph.pipeline import create_matrix
+from matrix_graph.resources import aclose
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.moments import Moment
 from matrix_graph.runs.record import RunRecord, asked
@@ -50,7 +51,7 @@ from matrix_graph.society.agent import human_agent
 from matrix_graph.society.graph import create_society
 from matrix_graph.terminal.screen import Screen
 from matrix_graph.testing import FakeChat, FakeServer, Faults
-from tests.helpers import close, context, groups
+from tests.helpers import context, groups
 
 pytestmark = pytest.mark.slow
 
@@ -188,7 +189,7 @@ def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
     assert run_sync(Records(store, "run").aall("scenarios")) == sorted(
         scenarios, key=lambda s: s["id"]
     )
-    run_sync(close(ctx))
+    run_sync(aclose(ctx))
     again, model = InMemoryStore(), FakeChat()
     graph = create_society(SOCIETY).compile(store=again)
     run_sync(

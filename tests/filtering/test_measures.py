@@ -33,9 +33,10 @@ from matrix_graph.filtering.steps.rollouts import Guesses, Rollouts
 from matrix_graph.filtering.steps.selection import Select
 from matrix_graph.filtering.steps.semantic import SemanticDuplicates
 from matrix_graph.llm.models import NONE
+from matrix_graph.resources import aclose
 from matrix_graph.schema import Row
 from matrix_graph.testing import FakeChat, FakeServer, _result
-from tests.helpers import close, context, sft
+from tests.helpers import context, sft
 
 ASK = "My oven loses heat on the left side since Monday. How do I find the leak?"
 ROWS = [sft(str(n), f"{ASK} Take {n} into account.") for n in range(6)]
@@ -137,7 +138,7 @@ async def test_rollouts_are_the_students_and_differ(server: FakeServer) -> None:
     kept, dropped = await run(
         [Rollouts(context=student, n=4)], [ROWS[0], ROWS[1] | {"safety": True}]
     )
-    await close(student)
+    await aclose(student)
     assert len(set(kept["0"]["responses"])) == 4
     assert "responses" not in kept["1"]
     assert dropped == {}
@@ -265,7 +266,7 @@ async def test_a_reward_model_behind_http(tmp_path: Path) -> None:
     async with endpoint(lambda body, n: 404) as (url, asked):
         with pytest.raises(InputError, match="404"):
             await run([Rewards((HttpReward(f"{url}/classify", silent),))], [row])
-    await close(silent)
+    await aclose(silent)
 
 
 @pytest.mark.slow
@@ -276,7 +277,7 @@ async def test_a_reward_model_that_is_not_there_pauses() -> None:
             [Rewards((HttpReward("http://127.0.0.1:9/score", silent),))],
             [ROWS[0] | {"responses": ["a", "b"]}],
         )
-    await close(silent)
+    await aclose(silent)
 
 
 async def test_guesses_count_what_is_right_without_reasoning() -> None:

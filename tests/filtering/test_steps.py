@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import textwrap
 import types
@@ -83,6 +84,30 @@ def test_thresholds_are_the_fields_of_a_step(name: str) -> None:
         Rules.model_validate({name: {"colour": 1}})
     with pytest.raises(ValueError, match="takes true, false or"):
         Rules.model_validate({name: 3})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"contamination": {"share": 7}},
+        {"contamination": {"share": math.nan}},
+        {"semantic_duplicates": {"threshold": 5}},
+        {"semantic_duplicates": {"threshold": math.nan}},
+        {"judged": {"min_quality": math.nan}},
+        {"judged": {"min_quality": 50}},
+        {"judged": {"min_difficulty": 8, "max_difficulty": 3}},
+        {"pass_rate": {"low": 0.9, "high": 0.1}},
+        {"pass_rate": {"low": math.nan}},
+        {"min_reward": {"at_least": math.nan}},
+        {"rollouts": {"max_tokens": -5}},
+        {"pairs": {"length_coefficient": math.inf}},
+        {"form": {"min_prompt_words": 9, "max_prompt_words": 2}},
+        {"language": {"confidence": 2}},
+    ],
+)
+def test_a_threshold_that_would_switch_its_rule_off_is_refused(odd: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(odd))):
+        Rules.model_validate(odd)
 
 
 async def test_true_compares_by_its_default() -> None:

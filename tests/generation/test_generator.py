@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph.generation.graph import create_generator
@@ -71,15 +73,24 @@ async def test_a_domain_comes_first() -> None:
     assert sources[0].scenario["id"] == "s1"
 
 
+class Sulking(FakeChat):
+    """Says nothing for one person's moment, wherever in the prompt it stands."""
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
+        if any("ana acts on a ledger" in str(message.text) for message in messages):
+            return ChatResult(generations=[ChatGeneration(message=AIMessage(""))])
+        return super()._generate(messages, *args, **kwargs)
+
+
 async def test_a_failing_call_is_a_failure_and_the_others_go_on() -> None:
-    model = FakeChat(replies={"ana acts on a ledger": ""})
-    ctx = context(model=FakeChat(replies={"Write what this person": ""}))
-    graph = create_generator().compile()
-    given: Any = {"requirements": [{"kind": "sft", "count": 2}], "scenarios": SCENARIOS}
-    result = await graph.ainvoke(given, context=ctx)
-    assert result["rows"] == []
-    assert [f["reason"] for f in result["failures"]] == ["the answer was empty"] * 2
-    assert (await graph.ainvoke(given, context=context(model=model)))["failures"] == []
+    given: Any = {"requirements": [{"kind": "sft", "count": 6}], "scenarios": SCENARIOS}
+    result = await create_generator().compile().ainvoke(given, context=context(model=Sulking()))
+    assert len(result["rows"]) == 5
+    (failure,) = result["failures"]
+    assert (failure["stage"], failure["who"]) == ("generate", "sft-s2-ana-0")
+    assert failure["reason"] == "the answer was empty"
+    assert failure["call"] == "generate/s2-ana-0/sft/instruction"
+    assert result["taken"] == {"sft": 6}
 
 
 async def test_scenarios_come_from_the_store_by_default() -> None:

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.llm import local
-from matrix_graph.resources import opened
+from matrix_graph.resources import aclose, opened
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.runner import arun
-from tests.helpers import close, slot
+from tests.helpers import slot
 
 SMALL = Path(__file__).parents[2] / "prompts" / "small"
 pytestmark = pytest.mark.model
@@ -47,7 +47,7 @@ async def test_it_speaks_and_keeps_to_a_schema() -> None:
     assert isinstance(
         (await res.model.parsed(slot("b"), ask, Choice, max_tokens=200)).value, Choice
     )
-    await close(ctx)
+    await aclose(ctx)
 
 
 async def test_the_same_server_behind_a_base_url(tmp_path: Path) -> None:

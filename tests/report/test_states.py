@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from matrix_graph.debugger.snapshot import record_of
 from matrix_graph.errors import InputError, RunPaused
+from matrix_graph.export.files import read_json_lines
 from matrix_graph.llm.slot import Slot
 from matrix_graph.report import write_report
 from matrix_graph.report.rows import cost
-from matrix_graph.runs import FilterConfig, RunConfig, RunRecord, afilter_rows, arun
+from matrix_graph.runs import FilterConfig, RunConfig, RunRecord, afilter_rows, arun, run
 from matrix_graph.runs.folder import begin_folder
+from matrix_graph.terminal.trace import trace
 from matrix_graph.testing import FakeServer, Faults
 from tests.helpers import sft
 from tests.report.test_report import CHROMIUM
@@ -125,3 +129,55 @@ async def test_the_cost_says_what_each_call_was_for(
     assert counted["actions"] >= actions
     if modulator == "per_action":
         assert counted["who becomes aware"] >= actions
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("finished") / "run"
+    with FakeServer() as running:
+        run(config(running, out))
+    return out
+
+
+def _with(finished: Path, **members: Any) -> str:
+    summary: dict[str, Any] = json.loads((finished / "run.json").read_text("utf-8"))
+    return json.dumps(summary | members)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("run.json", "[]"),
+        ("run.json", "\x00\x01"),
+        ("run.json", {"ended": "complete"}),
+        ("run.json", {"counts": None}),
+        ("run.json", {"config": None}),
+        ("run.json", {"used": [1]}),
+        ("run.json", {"seconds": "x"}),
+        ("society.json", "{}"),
+        ("society.json", '{"groups": [{}], "homophily": {}}'),
+        ("society.json", "{"),
+        ("scenarios.jsonl", "{}\n"),
+        ("scenarios.jsonl", "[]\n"),
+        ("dataset/sft.jsonl", "{}\n"),
+        ("rejected.jsonl", "{}\n"),
+        ("journal.sqlite", "junk" * 100),
+        ("journal.sqlite", ""),
+    ],
+)
+def test_a_broken_folder_is_reported_as_such(
+    file: str, content: str | dict[str, Any], finished: Path, tmp_path: Path
+) -> None:
+    (row,) = read_json_lines(finished / "dataset" / "sft.jsonl")[:1]
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    text = content if isinstance(content, str) else _with(finished, **content)
+    (out / file).write_text(text)
+    problems = list[str]()
+    shown = (write_report, record_of, lambda folder: trace(folder, row["id"]))
+    for show in shown:
+        try:
+            show(out)
+        except InputError as error:
+            problems.append(str(error))
+    assert problems, sorted(out.iterdir())

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,15 @@ import pytest
 
 from matrix_graph.errors import InputError, RunPaused
 from matrix_graph.llm.budget import Price
+from matrix_graph.llm.journal import entries_in
 from matrix_graph.llm.usage import Usage
+from matrix_graph.resources import opening
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows
 from matrix_graph.runs.runner import RunResult, arun
 from matrix_graph.testing import FakeServer, Faults, prose
+from tests.helpers import context
 
 pytestmark = pytest.mark.slow
 
@@ -174,6 +178,61 @@ async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: P
     check(done.summary, server)
 
 
+@pytest.mark.parametrize("given", [{"max_cost": float("nan")}, {"prices": {"fake": (-1, 0)}}])
+async def test_a_cap_that_would_never_be_reached_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        async with opening(context(**given)):
+            pass
+
+
+async def test_a_cancelled_run_is_never_left_running(server: FakeServer, tmp_path: Path) -> None:
+    seen = set[str]()
+    for number in range(12):
+        out = tmp_path / str(number)
+        begun = asyncio.Event()
+        listen: Any = lambda _, begun=begun: begun.set()  # noqa: E731
+        task = asyncio.create_task(arun(measured(server, out), listen=listen))
+        await begun.wait()
+        for _ in range(3):
+            await asyncio.sleep(0.07 * number)
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        status = RunResult.of(out).ended.status
+        seen.add(status)
+        assert status in ("interrupted", "complete")
+        assert status == "interrupted" or (out / "dataset").is_dir()
+        assert not (out / "journal.sqlite-wal").exists(), "it is closed"
+    assert "interrupted" in seen
+
+
+async def test_a_cancelled_run_that_is_overwritten_has_its_journal(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    server.faults = Faults(latency=0.3)
+    task = asyncio.create_task(arun(measured(server, tmp_path / "run")))
+    await asyncio.sleep(1)
+    for _ in range(3):
+        task.cancel()
+        await asyncio.sleep(0.05)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    server.faults = Faults()
+    again = await arun(measured(server, tmp_path / "run"), overwrite=True)
+    assert again.complete
+    assert len(entries_in(tmp_path / "run" / "journal.sqlite")) > 10
+
+
+async def test_two_runs_in_one_folder_are_refused(server: FakeServer, tmp_path: Path) -> None:
+    config = measured(server, tmp_path / "run")
+    first, second = await asyncio.gather(arun(config), arun(config), return_exceptions=True)
+    assert isinstance(first, RunResult)
+    assert first.complete
+    assert isinstance(second, InputError)
+    assert "Another run" in str(second)
+    check(first.summary, server)
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -183,6 +242,9 @@ async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: P
         ("m=one,2", "two numbers"),
         ("m=-1,2", "at least 0"),
         ({"m": [1]}, "two numbers"),
+        ("m=nan,nan", "at least 0"),
+        ({"m": [float("inf"), 1]}, "at least 0"),
+        (3, "mapping"),
     ],
 )
 def test_a_price_that_is_none_is_refused(given: Any, problem: str) -> None:

@@ -191,7 +191,6 @@ async def test_nothing_but_429_is_a_typed_stop_that_loses_nothing(
     paused = await arun(
         config(server, tmp_path, agents=40, scenarios=16, concurrency=16), listen=throttle
     )
-    assert time.monotonic() - began[0] < 30
     assert "answers nobody" in paused.ended.reason
     assert "429" in paused.ended.reason
     answered = server.requests["ok"]

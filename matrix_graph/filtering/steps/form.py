@@ -15,7 +15,7 @@ from matrix_graph.filtering.rows import (
     words_in,
     wrong_shape,
 )
-from matrix_graph.filtering.step import Drop, Step
+from matrix_graph.filtering.step import Drop, Step, Words, in_order
 from matrix_graph.filtering.steps.verbs import TASKS
 from matrix_graph.schema import Row
 
@@ -78,10 +78,14 @@ class Form(Step):
 
     name: ClassVar[str] = "form"
     hygiene: ClassVar[bool] = True
-    min_prompt_words: int = 4
-    max_prompt_words: int = 1500
-    min_answer_words: int = 3
+    min_prompt_words: Words = 4
+    max_prompt_words: Words = 1500
+    min_answer_words: Words = 3
     expected: str | None = None
+
+    def __post_init__(self) -> None:
+        bounds = ("min_prompt_words", self.min_prompt_words)
+        in_order(*bounds, "max_prompt_words", self.max_prompt_words)
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [drop for row in rows if (drop := self._judge(row))]

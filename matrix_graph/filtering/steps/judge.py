@@ -21,7 +21,7 @@ from matrix_graph.errors import CallFailed
 from matrix_graph.filtering.columns import judge_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import answer_of, is_safety, opening_of
-from matrix_graph.filtering.step import Drop, Finding, Note, Step
+from matrix_graph.filtering.step import Drop, Finding, Grade, Note, Share, Step, in_order
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.resources import opened
@@ -94,11 +94,14 @@ class Judged(Step):
     """
 
     name: ClassVar[str] = "judged"
-    min_quality: float = 5.0
-    min_difficulty: float = 0.0
-    max_difficulty: float = 10.0
-    min_agreement: float = 0.0
+    min_quality: Grade = 5.0
+    min_difficulty: Grade = 0.0
+    max_difficulty: Grade = 10.0
+    min_agreement: Share = 0.0
     safe: bool = True
+
+    def __post_init__(self) -> None:
+        in_order("min_difficulty", self.min_difficulty, "max_difficulty", self.max_difficulty)
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [

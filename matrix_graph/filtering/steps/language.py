@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from matrix_graph.filtering.rows import prompt_of, words_in
-from matrix_graph.filtering.step import Drop, Step
+from matrix_graph.filtering.step import Drop, Share, Step, Words
 from matrix_graph.filtering.steps.form import without_code
 from matrix_graph.schema import Row
 
@@ -40,8 +40,8 @@ class Language(Step):
     name: ClassVar[str] = "language"
     hygiene: ClassVar[bool] = True
     expected: str | None = None
-    min_words: int = 8
-    confidence: float = 0.7
+    min_words: Words = 8
+    confidence: Share = 0.7
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [drop for row in rows if (drop := self._judge(row))]

@@ -6,16 +6,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.filtering.columns import margin_of, preference_of, responses_of, rewards_of
 from matrix_graph.filtering.progress import counted
 from matrix_graph.filtering.rows import answer_of, answers_of, is_safety, opening_of
-from matrix_graph.filtering.step import Drop, Finding, Note, Step
+from matrix_graph.filtering.step import Drop, Finding, Note, Share, Step
 from matrix_graph.filtering.steps.duplicates import overlap
 from matrix_graph.filtering.steps.rewards import prefer
 from matrix_graph.llm.tasks import gather_to_end
@@ -85,8 +86,8 @@ class PairShape(Step):
     """
 
     name: ClassVar[str] = "pair_shape"
-    near_identical: float = NEAR
-    max_length_ratio: float | None = None
+    near_identical: Share = NEAR
+    max_length_ratio: Annotated[float, Field(gt=0)] | None = None
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         return [

@@ -22,7 +22,7 @@ from matrix_graph.filtering.columns import (
     truth_of,
 )
 from matrix_graph.filtering.rows import is_safety
-from matrix_graph.filtering.step import Drop, Share, Step
+from matrix_graph.filtering.step import Drop, Share, Step, in_order
 from matrix_graph.schema import Row
 
 Gap = Literal["small", "large", "any"]
@@ -56,6 +56,9 @@ class PassRate(Step):
     low: Share = 0.2
     high: Share = 0.8
     inclusive: bool = True
+
+    def __post_init__(self) -> None:
+        in_order("low", self.low, "high", self.high)
 
     def find(self, rows: Sequence[Row]) -> list[Drop]:
         left, right = "[]" if self.inclusive else "()"

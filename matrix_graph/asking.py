@@ -1,0 +1,27 @@
+"""Asking a person through `interrupt()`, until the answer is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from langgraph.types import interrupt
+
+from matrix_graph.errors import InputError
+
+T = TypeVar("T")
+
+
+def ask(question: Mapping[str, Any], checked: Callable[[Any], T]) -> T:
+    """What `checked` makes of the answer.
+
+    LangGraph keeps an answer for good: where `checked` raises InputError, the same is asked again,
+    with what was wrong as `problem`.
+    """
+    asked = dict(question)
+    while True:
+        answer = interrupt(asked)
+        try:
+            return checked(answer)
+        except InputError as error:
+            asked["problem"] = str(error)
