@@ -14,11 +14,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "matrix_graph"
 BASE = {"errors", "schema"}
-STAGE = BASE | {"llm", "memory", "context", "resources"}
+STAGE = BASE | {"asking", "llm", "memory", "context", "resources"}
 RUNS = STAGE | {"amendments", "society", "generation", "filtering", "export", "pipeline"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "schema": set(),
+    "asking": {"errors"},
     "llm": BASE,
     "memory": BASE | {"llm"},
     "amendments": BASE | {"llm"},

@@ -206,7 +206,7 @@ def test_a_server_on_a_port_that_is_taken_says_so() -> None:
 async def test_cancelled_while_it_closes_it_still_closes(
     server: FakeServer, tmp_path: Path
 ) -> None:
-    server.faults = Faults(latency=0.3)
+    server.faults = Faults(latency=0.5)
     before = _writers()
     at = context(model="openai:fake", base_url=server.url, journal=tmp_path / "j.sqlite")
 
@@ -216,12 +216,12 @@ async def test_cancelled_while_it_closes_it_still_closes(
 
     task = asyncio.create_task(work())
     for _ in range(3):
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.15)
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert _writers() == before
-    assert [entry.slot for entry in entries_in(tmp_path / "j.sqlite")] == [str(slot("a").at(1))]
+    assert len(entries_in(tmp_path / "j.sqlite")) == server.requests.total()
 
 
 async def test_a_look_beside_a_graph_does_not_end_its_calls(server: FakeServer) -> None:

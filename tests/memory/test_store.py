@@ -4,7 +4,6 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -290,22 +289,19 @@ async def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
 
 async def test_the_loop_goes_on_while_chroma_works(tmp_path: Path) -> None:
     ours = ChromaStore(tmp_path)
-    longest, stop = 0.0, asyncio.Event()
+    beats, stop = 0, asyncio.Event()
 
     async def pulse() -> None:
-        nonlocal longest
+        nonlocal beats
         while not stop.is_set():
-            before = time.perf_counter()
             await asyncio.sleep(0.001)
-            longest = max(longest, time.perf_counter() - before)
+            beats += 1
 
     beating = asyncio.create_task(pulse())
-    started = time.perf_counter()
     await ours.abatch([PutOp(("a",), str(n), {"n": n}) for n in range(3_000)])
-    taken = time.perf_counter() - started
     stop.set()
     await beating
-    assert longest < taken / 3
+    assert beats > 3_000 / 250, "each write of a part leaves room for it"
     ours.close()
 
 
