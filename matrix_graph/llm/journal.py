@@ -56,6 +56,10 @@ ON CONFLICT (model) DO UPDATE SET requests = requests + excluded.requests,
 """
 
 
+_SOON = 0.003
+"""Seconds within which a request that was sent is on record."""
+
+
 class _Write(NamedTuple):
     """Something for the writer: an entry, or just a wish that what waits be written."""
 
@@ -137,6 +141,7 @@ class Journal:
         self._vectors: deque[tuple[str, bytes]] = deque()
         self._spending: deque[tuple[str, int, int, int]] = deque()
         self._queue: queue.SimpleQueue[_Write] = queue.SimpleQueue()
+        self._wished = False
         self._writer: threading.Thread | None = None
         self._starting = threading.Lock()
         self._closed = False
@@ -166,7 +171,9 @@ class Journal:
     def spend(self, model: str, used: Usage) -> None:
         """Add to what a model was used for; written soon, by the time the journal is closed."""
         self._spending.append(_spent(model, used))
-        self._put(_Write())
+        if not self._wished:
+            self._wished = True
+            self._put(_Write())
 
     def usage(self) -> dict[str, Usage]:
         """What each model was used for."""
@@ -276,15 +283,20 @@ class Journal:
         last = False
         while not last:
             batch = [self._queue.get()]
+            if not (batch[0].row or batch[0].last):
+                # What was used goes with the next answer, if that comes at once.
+                with suppress(queue.Empty):
+                    batch.append(self._queue.get(timeout=_SOON))
             while not self._queue.empty():
                 batch.append(self._queue.get())
+            self._wished = False
             last = any(write.last for write in batch)
             self._commit(batch)
 
     def _commit(self, batch: list[_Write]) -> Exception | None:
         error: Exception | None = None
         vectors = [self._vectors.popleft() for _ in range(len(self._vectors))]
-        spending = [self._spending.popleft() for _ in range(len(self._spending))]
+        spending = _summed([self._spending.popleft() for _ in range(len(self._spending))])
         rows = [write.row for write in batch if write.row]
         if not (vectors or spending or rows):
             return None
@@ -364,6 +376,14 @@ def entry_for(slot: Slot, model: str, request: dict[str, Any]) -> Entry:
     text = json.dumps(request, ensure_ascii=False, sort_keys=True)
     digest = digest_of(f"{model}\0{text}")
     return Entry(str(slot), digest, model, text, "", "", 0, 0, 0, 0.0, time.time())
+
+
+def _summed(spending: list[tuple[str, int, int, int]]) -> list[tuple[str, int, int, int]]:
+    """By model."""
+    by_model: dict[str, Usage] = {}
+    for model, *used in spending:
+        by_model[model] = by_model.get(model, Usage()) + Usage(*used)
+    return [_spent(model, used) for model, used in by_model.items()]
 
 
 def _spent(model: str, used: Usage) -> tuple[str, int, int, int]:
