@@ -44,7 +44,7 @@ from matrix_graph.runs.filter_folder import (
     write_filtered,
 )
 from matrix_graph.runs.folder import claimed
-from matrix_graph.runs.probe import probe
+from matrix_graph.runs.probe import counted, probe
 from matrix_graph.runs.tally import used_by_model
 from matrix_graph.schema import Row
 
@@ -113,7 +113,16 @@ async def _afilter(
     steps = rules.steps(models)
     check_filter_folder(config.out, resume, overwrite)
     _check_rewards(rules, models, rows)
-    probed = {} if resume else await _probed(models)
+    probed: dict[str, Usage] = {}
+    stopped = False
+    try:
+        if not resume:
+            await _probe(models, probed)
+    except asyncio.CancelledError:
+        # What was asked is on record, unless that would be in the place of another run.
+        if overwrite:
+            raise
+        stopped = True
     begin_filter_folder(config.out, overwrite)
     ledger = Ledger()
     async with AsyncExitStack() as stack:
@@ -124,8 +133,10 @@ async def _afilter(
         if models.embeddings:
             place = models.contexts.index(models.embeddings)
             filtering.names = {"embeddings": opened[place].embedder.name}
-        filtering.save(Ended("running"))
+        filtering.save(Ended("interrupted" if stopped else "running"))
         write_json_lines(config.out / ROWS, rows)
+        if stopped:
+            raise asyncio.CancelledError
         try:
             return await filtering.go(ledger.recording(steps), ledger)
         except (RunPaused, InputError) as pause:
@@ -205,21 +216,18 @@ def _check_rewards(rules: Rules, models: Models, rows: Sequence[Row]) -> None:
         )
 
 
-async def _probed(models: Models) -> dict[str, Usage]:
-    """See that models and reward models answer; returns what that took."""
-    used = dict(await probe(models.contexts))
+async def _probe(models: Models, used: dict[str, Usage]) -> None:
+    """See that models and reward models answer; `used` gets what that takes."""
+    await probe(models.contexts, used)
     for scorer in models.scorers:
         if not isinstance(scorer, HttpReward):
             continue
         trial = replace(scorer, context=replace(scorer.context, journal=None))
-        async with opening(trial.context) as resources:
+        async with counted(trial.context, used):
             try:
                 await trial({"id": "probe", "prompt": "Are you there?"}, ["Yes, I am."])
             except (CallFailed, RunPaused) as error:
                 raise InputError(f"The reward model does not score: {error}") from error
-            for model, usage in resources.account.by_model.items():
-                used[model] = used.get(model, Usage()) + usage
-    return used
 
 
 @dataclass

@@ -2,48 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError, RunPaused
+from matrix_graph.llm.budget import Account
 from matrix_graph.llm.models import LOCAL, NONE
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.usage import Usage
-from matrix_graph.resources import opening
+from matrix_graph.resources import Resources, opening
 
 
-async def probe(contexts: Iterable[Context]) -> Mapping[str, Usage]:
-    """Ask each model of the contexts one thing.
-
-    Returns:
-        What each was used for, by its name.
+async def probe(contexts: Iterable[Context], used: dict[str, Usage]) -> None:
+    """Ask each model of the contexts one thing; what each was used for is added to `used`, by its
+    name, also where this is cancelled.
 
     Raises:
         InputError: a model cannot be made, or does not answer.
     """
-    used: dict[str, Usage] = {}
     for context in contexts:
-        for model, usage in (await _probed(context)).items():
+        trial = replace(context, journal=None, journals=None, max_calls=None)
+        async with counted(trial, used) as resources:
+            await _ask(trial, resources)
+
+
+@asynccontextmanager
+async def counted(trial: Context, used: dict[str, Usage]) -> AsyncIterator[Resources]:
+    """What is open of a context, until the block ends; `used` gets what that took."""
+    account: Account | None = None
+    try:
+        async with opening(trial) as resources:
+            account = resources.account
+            yield resources
+    finally:
+        for model, usage in (account.by_model if account else {}).items():
             used[model] = used.get(model, Usage()) + usage
-    return used
 
 
-async def _probed(context: Context) -> Mapping[str, Usage]:
-    trial = replace(context, journal=None, journals=None, max_calls=None)
+async def _ask(trial: Context, resources: Resources) -> None:
     ask = [{"role": "user", "content": "Answer with the word: ready"}]
-    server = f" at {context.base_url}" if context.base_url else ""
-    async with opening(trial) as resources:
-        try:
-            if not _is(trial.embeddings, NONE):
-                await resources.embedder.embed(["probe"])
-            if not _is(trial.model, LOCAL, NONE):
-                await resources.model.text(Slot(stage="probe", who="model"), ask)
-            if trial.student and not _is(trial.student, LOCAL, NONE):
-                await resources.student.text(Slot(stage="probe", who="student"), ask)
-        except RunPaused as error:
-            raise InputError(f"The model cannot be reached{server}: {error}") from error
-        return resources.account.by_model
+    server = f" at {trial.base_url}" if trial.base_url else ""
+    try:
+        if not _is(trial.embeddings, NONE):
+            await resources.embedder.embed(["probe"])
+        if not _is(trial.model, LOCAL, NONE):
+            await resources.model.text(Slot(stage="probe", who="model"), ask)
+        if trial.student and not _is(trial.student, LOCAL, NONE):
+            await resources.student.text(Slot(stage="probe", who="student"), ask)
+    except RunPaused as error:
+        raise InputError(f"The model cannot be reached{server}: {error}") from error
 
 
 def _is(spec: object, *names: str) -> bool:

@@ -211,12 +211,21 @@ class _Session:
             check_sandbox()
         context = config.context()
         asks = not (resume or config.offline)
-        probed = await probe((context, *models.contexts)) if asks else {}
+        probed: dict[str, Usage] = {}
+        stopped = False
+        try:
+            if asks:
+                await probe((context, *models.contexts), probed)
+        except asyncio.CancelledError:
+            # What was asked is on record, unless that would be in the place of another run.
+            if overwrite:
+                raise
+            stopped = True
         if overwrite:
             clear_folder(config.out)
         foreseen = {} if resume else estimate(config, profiles).totals()
         before = begin_folder(config, wanted, foreseen)
-        return cls(
+        session = cls(
             config,
             profiles,
             bad,
@@ -229,14 +238,19 @@ class _Session:
             before,
             held=not resume,
         )
+        if stopped:
+            async with opening(context) as resources:
+                session._count_probes(resources)
+                session._save(resources, {}, Ended("interrupted"))
+            raise asyncio.CancelledError
+        return session
 
     async def go(self, answers: Mapping[str, Any]) -> RunResult:
         async with AsyncExitStack() as stack:
             resources = await stack.enter_async_context(opening(self.context))
             for context in self.measuring:
                 self.others.append(await stack.enter_async_context(opening(context)))
-            for model, usage in self.probed.items():
-                resources.account.add(model, usage)
+            self._count_probes(resources)
             self.listen(
                 {
                     "stage": "start",
@@ -273,6 +287,10 @@ class _Session:
             await to_end(self._export(resources, records, groups, Ended("failed", reason)))
             raise
         return await to_end(self._export(resources, records, groups, ended))
+
+    def _count_probes(self, resources: Resources) -> None:
+        for model, usage in self.probed.items():
+            resources.account.add(model, usage)
 
     def stopped_by(self, error: BaseException) -> None:
         """Have run.json say how it ended, where that was too early to save anything else."""

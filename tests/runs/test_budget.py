@@ -206,6 +206,28 @@ async def test_a_cancelled_run_is_never_left_running(server: FakeServer, tmp_pat
     assert "interrupted" in seen
 
 
+@pytest.mark.parametrize("requests", range(6))
+async def test_stopped_while_models_are_probed_it_counts_that(
+    requests: int, server: FakeServer, tmp_path: Path
+) -> None:
+    server.faults = Faults(latency=0.1)
+    config = measured(server, tmp_path / "run")
+    task = asyncio.create_task(arun(config))
+    while server.requests.total() < requests and not task.done():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    stopped = RunResult.of(config.out)
+    assert stopped.ended.status == "interrupted"
+    check(stopped.summary, server)
+    server.faults = Faults()
+    done = await arun(RunConfig(out=config.out), resume=True)
+    assert done.complete
+    check(done.summary, server)
+
+
 async def test_a_cancelled_run_that_is_overwritten_has_its_journal(
     server: FakeServer, tmp_path: Path
 ) -> None:
