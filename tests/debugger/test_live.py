@@ -300,12 +300,20 @@ def texts(record: RunRecord) -> dict[str, str]:
     return {a["id"]: a["text"] for s in record.scenarios for a in s["actions"]}
 
 
+def at_rest(model: FakeChat) -> int:
+    """The number of calls, once what was in flight elsewhere is back."""
+    calls = -1
+    while calls != model.calls:
+        calls = model.calls
+        time.sleep(0.5)
+    return calls
+
+
 def test_a_graph_under_way_forks_and_both_go_on(tmp_path: Path) -> None:
     model = FakeChat()
     with live(ctx=context(model=model)) as debugger:
         debugger.agent(9)
-        time.sleep(0.2)  # what was in flight elsewhere comes back
-        place, calls = debugger.here, model.calls
+        place, calls = debugger.here, at_rest(model)
         with debugger.fork(
             debugger.change("action", "I leave for good."), tmp_path / "there.sqlite"
         ) as there:
