@@ -151,6 +151,15 @@ def test_a_breakpoint_holds_the_run_where_it_says(kind: str, what: str) -> None:
     assert sorted(stops) == sorted(m.id for m in record if holds(m))
 
 
+def at_rest(model: FakeChat) -> int:
+    """The number of calls, once what was in flight elsewhere is back."""
+    calls = -1
+    while calls != model.calls:
+        calls = model.calls
+        time.sleep(0.5)
+    return calls
+
+
 def test_while_it_is_held_nothing_goes_on(server: FakeServer, tmp_path: Path) -> None:
     with Debugger(LiveRun(given(server, tmp_path / "run"))) as debugger:
         debugger.agent()
@@ -230,8 +239,7 @@ def test_what_is_amended_is_in_the_prompt_and_before_it_nothing_is_asked_again(
         debugger.step()
         while kind not in (found := dict(changes(debugger))):
             assert debugger.agent()
-        time.sleep(0.2)  # what was in flight elsewhere comes back
-        before, calls = debugger.here, model.calls
+        before, calls = debugger.here, at_rest(model)
         old = debugger.of.call(before.call)
         assert old
         text = changed(debugger, kind, found[kind])
@@ -298,15 +306,6 @@ def test_a_fork_of_a_run_that_is_over_asks_nothing_up_to_the_change(
 
 def texts(record: RunRecord) -> dict[str, str]:
     return {a["id"]: a["text"] for s in record.scenarios for a in s["actions"]}
-
-
-def at_rest(model: FakeChat) -> int:
-    """The number of calls, once what was in flight elsewhere is back."""
-    calls = -1
-    while calls != model.calls:
-        calls = model.calls
-        time.sleep(0.5)
-    return calls
 
 
 def test_a_graph_under_way_forks_and_both_go_on(tmp_path: Path) -> None:
