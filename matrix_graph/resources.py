@@ -188,8 +188,7 @@ async def aclose(context: Context) -> None:
     opened = _open.get(context)
     for place in list(opened.places) if opened else ():
         place.kept = False
-        if not place.holders:
-            await to_end(place.close())
+        await to_end(place.close())
 
 
 class _Shared:
@@ -234,14 +233,13 @@ class _Place:
         """One holder less; the last one closes it, in the event loop that it belongs to."""
         with _opening:
             self.holders -= 1
-            if self.holders or self.kept:
-                return
         await self.close()
 
     async def close(self) -> None:
-        """Close it now, if that was not done."""
-        if not self._taken_out():
-            return
+        """Close it now, unless somebody has it."""
+        with _opening:
+            if self.holders or self.kept or not self._taken_out():
+                return
         try:
             await self.resources.aclose()
         finally:
