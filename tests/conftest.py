@@ -2,11 +2,12 @@
 
 No test reaches the network: connections go to this machine or fail. None starts a process unless
 it is marked `process`, so that the quick ones can be told from the others. None fails since the
-machine is busy.
+machine is busy, or since the suite was started in the background, where shells have Ctrl-C ignored.
 """
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from matrix_graph.testing import FakeServer
 _connect, _start = socket.socket.connect, subprocess.Popen.__init__
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:

@@ -166,6 +166,9 @@ def _typed(command: list[str], prompt: str, lines: list[str]) -> tuple[str, int]
         except OSError:
             break
         if answered < len(lines) and seen.count(prompt) > answered:
+            # input() misses a Ctrl-C in the microseconds from its prompt to its read; people do not
+            # type that fast.
+            time.sleep(0.3)
             line = lines[answered]
             os.write(here, (line if line == "\x03" else line + "\n").encode())
             answered += 1
