@@ -238,10 +238,9 @@ class _Session:
             before,
             held=not resume,
         )
+        if asks:
+            await to_end(session._count_probes())
         if stopped:
-            async with opening(context) as resources:
-                session._count_probes(resources)
-                session._save(resources, {}, Ended("interrupted"))
             raise asyncio.CancelledError
         return session
 
@@ -250,7 +249,6 @@ class _Session:
             resources = await stack.enter_async_context(opening(self.context))
             for context in self.measuring:
                 self.others.append(await stack.enter_async_context(opening(context)))
-            self._count_probes(resources)
             self.listen(
                 {
                     "stage": "start",
@@ -288,9 +286,11 @@ class _Session:
             raise
         return await to_end(self._export(resources, records, groups, ended))
 
-    def _count_probes(self, resources: Resources) -> None:
-        for model, usage in self.probed.items():
-            resources.account.add(model, usage)
+    async def _count_probes(self) -> None:
+        async with opening(self.context) as resources:
+            for model, usage in self.probed.items():
+                resources.account.add(model, usage)
+            self._save(resources, {}, Ended("interrupted"))
 
     def stopped_by(self, error: BaseException) -> None:
         """Have run.json say how it ended, where that was too early to save anything else."""

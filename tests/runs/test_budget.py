@@ -206,16 +206,19 @@ async def test_a_cancelled_run_is_never_left_running(server: FakeServer, tmp_pat
     assert "interrupted" in seen
 
 
-@pytest.mark.parametrize("requests", range(6))
-async def test_stopped_while_models_are_probed_it_counts_that(
-    requests: int, server: FakeServer, tmp_path: Path
+@pytest.mark.parametrize(
+    ("requests", "later"),
+    [*((n, 0.05) for n in range(6)), *((5, 0.1 + n / 100) for n in range(12))],
+)
+async def test_stopped_before_a_run_has_begun_it_counts_what_probing_took(
+    requests: int, later: float, server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults = Faults(latency=0.1)
     config = measured(server, tmp_path / "run")
     task = asyncio.create_task(arun(config))
     while server.requests.total() < requests and not task.done():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(later)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
