@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -27,7 +27,7 @@ from matrix_graph.filtering.rules import Models, Rules
 from matrix_graph.filtering.step import Step
 from matrix_graph.filtering.steps.rewards import HttpReward
 from matrix_graph.llm.models import NONE
-from matrix_graph.llm.tasks import run_sync
+from matrix_graph.llm.tasks import run_sync, to_end
 from matrix_graph.llm.usage import Usage
 from matrix_graph.resources import Resources, opening
 from matrix_graph.runs.config import JOURNAL
@@ -124,19 +124,12 @@ async def _afilter(
             raise
         stopped = True
     begin_filter_folder(config.out, overwrite)
+    await to_end(_count(_opened(config, rules, rows, models, listen), probed))
+    if stopped:
+        raise asyncio.CancelledError
     ledger = Ledger()
-    async with AsyncExitStack() as stack:
-        opened = [await stack.enter_async_context(opening(c)) for c in models.contexts]
-        filtering = _Filtering(config, rules, rows, listen, opened)
-        for model, usage in probed.items():
-            opened[0].account.add(model, usage)
-        if models.embeddings:
-            place = models.contexts.index(models.embeddings)
-            filtering.names = {"embeddings": opened[place].embedder.name}
-        filtering.save(Ended("interrupted" if stopped else "running"))
-        write_json_lines(config.out / ROWS, rows)
-        if stopped:
-            raise asyncio.CancelledError
+    async with _opened(config, rules, rows, models, listen) as filtering:
+        filtering.save(Ended("running"))
         try:
             return await filtering.go(ledger.recording(steps), ledger)
         except (RunPaused, InputError) as pause:
@@ -151,6 +144,29 @@ async def _afilter(
             await filtering.settle()
             filtering.save(Ended("failed", f"{type(error).__name__}: {error}"))
             raise
+
+
+@asynccontextmanager
+async def _opened(
+    config: FilterConfig, rules: Rules, rows: list[Row], models: Models, listen: Listener | None
+) -> AsyncIterator[_Filtering]:
+    async with AsyncExitStack() as stack:
+        opened = [await stack.enter_async_context(opening(c)) for c in models.contexts]
+        names = {}
+        if models.embeddings:
+            place = models.contexts.index(models.embeddings)
+            names["embeddings"] = opened[place].embedder.name
+        yield _Filtering(config, rules, rows, listen, opened, names)
+
+
+async def _count(
+    opened: AbstractAsyncContextManager[_Filtering], probed: Mapping[str, Usage]
+) -> None:
+    async with opened as filtering:
+        for model, usage in probed.items():
+            filtering.opened[0].account.add(model, usage)
+        write_json_lines(filtering.config.out / ROWS, filtering.rows)
+        filtering.save(Ended("interrupted"))
 
 
 def refilter(out: Path, rules: Path | None = None) -> FilterResult:

@@ -9,17 +9,20 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError, RunPaused
 from matrix_graph.llm.budget import Price
 from matrix_graph.llm.journal import entries_in
 from matrix_graph.llm.usage import Usage
-from matrix_graph.resources import opening
+from matrix_graph.resources import Resources, opening
+from matrix_graph.runs import filter_runner
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows
@@ -153,13 +156,18 @@ def test_stopped_at_any_moment_the_account_is_what_the_server_counted(
     check(RunResult.of(config.out).summary, server)
 
 
-async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: Path) -> None:
+def file_of_rows(folder: Path) -> Path:
     rows = [
         {"id": f"{n}", "prompt": prose(random.Random(n)), "completion": f"I take {n}."}
         for n in range(12)
     ]
-    file = tmp_path / "rows.jsonl"
+    file = folder / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file
+
+
+async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: Path) -> None:
+    file = file_of_rows(tmp_path)
     config = FilterConfig.model_validate(
         {
             "judge": "openai:first,openai:second",
@@ -176,6 +184,33 @@ async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: P
     check(paused, server)
     done = await afilter_rows(file, config.model_copy(update={"max_calls": None}), resume=True)
     check(done.summary, server)
+
+
+@pytest.mark.parametrize("later", [n / 100 for n in range(12)])
+async def test_a_filter_stopped_before_it_has_begun_counts_what_probing_took(
+    later: float, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def slowly(context: Context) -> AsyncIterator[Resources]:
+        await asyncio.sleep(0.02)
+        async with opening(context) as resources:
+            yield resources
+
+    monkeypatch.setattr(filter_runner, "opening", slowly)
+    server.faults = Faults(latency=0.1)
+    file = file_of_rows(tmp_path)
+    given = {"judge": "openai:first,openai:second", "base_url": server.url, "price": PRICES}
+    config = FilterConfig.model_validate(given | {"out": tmp_path / "out"})
+    task = asyncio.create_task(afilter_rows(file, config))
+    while server.requests.total() < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(later)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    stopped = json.loads((config.out / "filter.json").read_text("utf-8"))
+    assert stopped["ended"]["status"] == "interrupted"
+    check(stopped, server)
 
 
 @pytest.mark.parametrize("given", [{"max_cost": float("nan")}, {"prices": {"fake": (-1, 0)}}])
