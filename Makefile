@@ -25,6 +25,7 @@ test-slow: $(VENV)/slow
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q --override-ini addopts=-ra tests/slow
 
 bench: $(VENV)/dev
+	$(BIN)/python -m tests.bench.store
 	$(BIN)/python -m tests.bench.memory
 	$(BIN)/python -m tests.bench.society
 	$(BIN)/python -m tests.bench.debugger

@@ -2,8 +2,9 @@
 
 * `InputError`: what the user gave cannot work. Nothing was written; the message says what to do.
 * `RunPaused`: the run stopped before its end and can be resumed without paying twice: a cap was
-  reached (`CapReached`), the provider stays down (`ProviderDown`), or people are asked something
-  (`PersonAsked`). Its `status` is what run.json says of the run.
+  reached (`CapReached`), the provider stays down (`ProviderDown`), the disk is full
+  (`StoreFailed`), or people are asked something (`PersonAsked`). Its `status` is what run.json says
+  of the run.
 * `CallFailed`: one model call gave no usable answer. It never ends a run: whoever made the call
   turns it into data with a reason ("99 of 100 acted").
 
@@ -64,6 +65,10 @@ class PersonAsked(RunPaused):
         who = "person is" if len(asked) == 1 else "people are"
         super().__init__(f"{len(asked)} {who} asked something")
         self.asked = asked
+
+
+class StoreFailed(RunPaused):
+    """A store's disk or server did not carry out what was asked."""
 
 
 class ProviderDown(RunPaused):

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from matrix_graph.memory.matrix import unit
+
 
 class Crowd:
     """The vectors that each owner can see, centred on the mean of all and scaled to unit length.
@@ -28,7 +30,7 @@ class Crowd:
         if parts:
             vectors = np.concatenate([part for _, part in parts]).astype(np.float32)
             self._mean = vectors.mean(0)
-            self._vectors = _unit(vectors - self._mean)
+            self._vectors = unit(vectors - self._mean)
             self._starts = np.flatnonzero(np.diff(self._owners, prepend=-1))
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> list[int]:
@@ -37,15 +39,7 @@ class Crowd:
         """
         if not len(self._owners):
             return []
-        best = np.maximum.reduceat(self._vectors @ _unit(vector - self._mean), self._starts)
+        best = np.maximum.reduceat(self._vectors @ unit(vector - self._mean), self._starts)
         owners = self._owners[self._starts]
         nearest: list[int] = owners[np.argsort(-best, kind="stable")[:k]].tolist()
         return nearest
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit: NDArray[np.float32] = np.divide(
-        vectors, norms, out=np.zeros_like(vectors), where=norms > 0
-    )
-    return unit

@@ -15,7 +15,7 @@ from typing import Any
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_object, write_text
 from matrix_graph.generation.requirements import Requirement, read_requirements
-from matrix_graph.memory.table import LOCK, hold, let_go
+from matrix_graph.memory.folder import LOCK, hold, let_go
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
 from matrix_graph.schema import Group
