@@ -7,10 +7,7 @@ none has to be computed. Medians, in ms.
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sqlite3
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,11 +24,7 @@ from rich.table import Table
 
 from matrix_graph.memory import ChromaStore
 from tests.bench.machine import machine
-
-if not hasattr(sqlite3.Connection, "enable_load_extension"):
-    sys.modules["sqlite3"] = importlib.import_module("pysqlite3")
-
-from langgraph.store.sqlite import AsyncSqliteStore, SqliteStore
+from tests.extensible_sqlite import AsyncSqliteStore, SqliteStore
 
 ITEMS, DIMS, TIMES = 20_000, 384, 30
 

@@ -35,7 +35,7 @@ from matrix_graph.filtering.steps.semantic import SemanticDuplicates
 from matrix_graph.llm.models import NONE
 from matrix_graph.resources import aclose
 from matrix_graph.schema import Row
-from matrix_graph.testing import FakeChat, FakeServer, _result
+from matrix_graph.testing import FakeChat, FakeServer, result_of
 from tests.helpers import context, sft
 
 ASK = "My oven loses heat on the left side since Monday. How do I find the leak?"
@@ -49,7 +49,7 @@ class Scripted(FakeChat):
 
     def _generate(self, messages: list[Any], *args: Any, **kwargs: Any) -> Any:
         self.calls += 1
-        return _result(self.reply(str(messages[-1].text), self.calls))
+        return result_of(self.reply(str(messages[-1].text), self.calls))
 
 
 def judgement(**said: Any) -> str:

@@ -214,13 +214,13 @@ class TasteOf:
 
 
 def judged(biased: bool) -> Any:
-    from matrix_graph.testing import FakeChat, _result
+    from matrix_graph.testing import FakeChat, result_of
 
     taste = TasteOf(biased)
 
     class Judge(FakeChat):
         def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> Any:
-            return _result(taste(str(messages[-1].text)))
+            return result_of(taste(str(messages[-1].text)))
 
     return context(model=Judge())
 

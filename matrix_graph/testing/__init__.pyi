@@ -1,0 +1,11 @@
+from .answers import DIMENSIONS as DIMENSIONS
+from .answers import answer_to as answer_to
+from .answers import code as code
+from .answers import instance as instance
+from .answers import prose as prose
+from .answers import vector_of as vector_of
+from .fakes import FakeChat as FakeChat
+from .fakes import FakeEmbeddings as FakeEmbeddings
+from .fakes import result_of as result_of
+from .server import FakeServer as FakeServer
+from .server import Faults as Faults
