@@ -15,6 +15,9 @@ from langchain_core.language_models import BaseChatModel
 
 from matrix_graph.schema import Communication, Routing
 
+RUN = "run"
+"""The name of a run that has no other."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
@@ -27,7 +30,8 @@ class Context:
         embeddings: `local`, `openai:NAME`, LangChain embeddings, or `none`.
         base_url: The server behind `openai:` specs, with its `/v1`; OpenAI's own if None.
         temperature: Sampling temperature; the provider's default if None.
-        run: Name of the run in the store.
+        run: Name of the run in the store, shared by all who give it. If None, each thread of a
+            graph is a run of its own, named by its id; without threads it is `run`.
         seed: Seeds grouping, sampling and the random control arm; not the models.
         communication: `structured`, or the control arms `random` and `none`.
         modulator: `batched` (one call routes all actions of a group's step), `per_action`, or
@@ -50,7 +54,7 @@ class Context:
     embeddings: str | Embeddings = "local"
     base_url: str | None = None
     temperature: float | None = None
-    run: str = "run"
+    run: str | None = None
     seed: int = 0
     communication: Communication = "structured"
     modulator: Routing = "batched"

@@ -26,7 +26,7 @@ from langgraph.config import get_config
 from langgraph.store.base import BaseStore
 
 from matrix_graph.amendments import PREFIX, Amendments
-from matrix_graph.context import Context
+from matrix_graph.context import RUN, Context
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Account, Budget, Price, checked_caps, list_price
 from matrix_graph.llm.caller import Caller
@@ -42,6 +42,9 @@ from matrix_graph.llm.tasks import acquired, to_end
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.episodic import EpisodicMemory
 from matrix_graph.memory.records import Records
+
+_MEMORIES = 1_000
+"""Threads whose memories are kept in the process; those of others are read from the store again."""
 
 _GRACE = 10.0
 """Seconds that calls under way are given when a run is closed."""
@@ -80,7 +83,8 @@ class Resources:
         _set_prices(context, account, {self.model.name, self.student.name})
         self.loop: asyncio.AbstractEventLoop | None = None
         self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
-        self._memories: WeakKeyDictionary[BaseStore, EpisodicMemory] = WeakKeyDictionary()
+        self._memories: WeakKeyDictionary[BaseStore, dict[str, EpisodicMemory]]
+        self._memories = WeakKeyDictionary()
 
     def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether nobody in another event loop uses it."""
@@ -98,6 +102,23 @@ class Resources:
             self._line.forget(Limiter(self._context.concurrency))
         self.loop = loop
 
+    @property
+    def named(self) -> bool:
+        """Whether the context names the run, on purpose."""
+        return self._context.run is not None
+
+    @property
+    def run(self) -> str:
+        """The name of the run in the store, for a node of a graph."""
+        return run_name(self._context)
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """What tells questions to people and to the user's own agents apart by thread: what one was
+        answered is no answer to another's.
+        """
+        return {} if self.named else {"run": self.run}
+
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
         """The episodic memory of this run over the graph's store.
 
@@ -105,21 +126,26 @@ class Resources:
             InputError: the graph was compiled without a store.
         """
         store = _needed(store)
-        if store not in self._memories:
-            self._memories[store] = EpisodicMemory(
+        memories, run = self._memories.setdefault(store, {}), self.run
+        if run not in memories:
+            memories[run] = EpisodicMemory(
                 store,
                 self.embedder,
-                run=self._context.run,
+                run=run,
                 buffer=self._buffer(store),
                 limit=self._context.memory_limit,
                 consolidate=self._consolidated,
             )
-        return self._memories[store]
+        # The one used last comes last.
+        memories[run] = memories.pop(run)
+        if len(memories) > _MEMORIES and not self._buffer(store).waiting:
+            del memories[next(iter(memories))]
+        return memories[run]
 
     def records(self, store: BaseStore | None) -> Records:
         """The records of this run in the graph's store. Errors as `memory`."""
         store = _needed(store)
-        return Records(store, self._context.run, self._buffer(store))
+        return Records(store, self.run, self._buffer(store))
 
     async def written(self, store: BaseStore | None) -> None:
         """Return when all memories and records that are waiting are in the store."""
@@ -354,6 +380,17 @@ def _thread_of(context: Context | None) -> str:
     """The thread of the graph that runs, where each has a journal of its own."""
     if context is None or context.journal or not context.journals:
         return ""
+    return _thread_id()
+
+
+def run_name(context: Context) -> str:
+    """The name of the run in the store: the context's, that of the thread of the graph that runs,
+    or `run`.
+    """
+    return context.run or _thread_id() or RUN
+
+
+def _thread_id() -> str:
     try:
         return str(get_config().get("configurable", {}).get("thread_id") or "")
     except RuntimeError:  # outside a graph

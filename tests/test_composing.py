@@ -41,7 +41,7 @@ async def test_the_society_as_a_node_with_their_own_checkpointer_and_store() -> 
     config: Any = {"configurable": {"thread_id": "mine"}, "recursion_limit": 1_000}
     out = await graph.ainvoke({"quota": 2}, config, context=context())
     assert out["told"] == "2 scenarios"
-    assert len(await Records(store, "run").aall("scenarios")) == 2
+    assert len(await Records(store, "mine").aall("scenarios")) == 2
     assert [s async for s in graph.aget_state_history(config)], "their checkpointer has the history"
 
 

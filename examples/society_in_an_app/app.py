@@ -14,6 +14,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
 from matrix_graph import Context, Group, Persona, Profile, Records, create_society
+from matrix_graph.resources import run_name
 
 PEOPLE = {
     "Ana Perić": "repairs outboard engines and keeps the key of the fuel shed",
@@ -42,7 +43,7 @@ class Diary(TypedDict, total=False):
 async def write(state: Diary, runtime: Runtime[Context]) -> dict[str, Any]:
     """A page a scenario, from what the society left in the store."""
     assert runtime.store
-    scenarios = await Records(runtime.store, runtime.context.run).aall("scenarios")
+    scenarios = await Records(runtime.store, run_name(runtime.context)).aall("scenarios")
     return {"pages": [scenario["summary"] for scenario in scenarios]}
 
 

@@ -13,7 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
-from matrix_graph.context import Context
+from matrix_graph.context import RUN, Context
 from matrix_graph.debugger.changes import Change, put_into
 from matrix_graph.debugger.live import Live
 from matrix_graph.errors import InputError
@@ -80,7 +80,8 @@ class LiveGraph(Live):
             with watched(context, by):
                 return await graph.ainvoke(given, config, context=context)
 
-        super().__init__(work, lambda: groups, context.run)
+        name = context.run or (config or {}).get("configurable", {}).get("thread_id") or RUN
+        super().__init__(work, lambda: groups, name)
         self._graph, self._given, self._context, self._config = graph, given, context, config or {}
 
     def branch(self, change: Change, out: Path) -> LiveGraph:
@@ -100,7 +101,7 @@ class LiveGraph(Live):
         except InputError:
             out.unlink()
             raise
-        context = replace(self._context, journal=out, run=f"{self._context.run}-{out.stem}")
+        context = replace(self._context, journal=out, run=f"{self.name}-{out.stem}")
         configurable = self._config.get("configurable", {})
         if "thread_id" in configurable:
             configurable = configurable | {"thread_id": f"{configurable['thread_id']}-{out.stem}"}

@@ -17,11 +17,16 @@ class Buffer:
         limit: So many waiting puts are written at once.
     """
 
-    def __init__(self, store: BaseStore, *, limit: int = 500) -> None:
+    def __init__(self, store: BaseStore, *, limit: int = 250) -> None:
         self.store = store
         self._limit = limit
         self._waiting: dict[tuple[tuple[str, ...], str], PutOp] = {}
         self._writing: asyncio.Future[None] | None = None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything is not in the store yet."""
+        return bool(self._waiting) or (self._writing is not None and not self._writing.done())
 
     async def put(self, ops: Sequence[PutOp], *, durable: bool = True) -> None:
         """Take in puts. If `durable`, they and all that waited are written on return."""
@@ -38,8 +43,9 @@ class Buffer:
         batch, self._waiting = self._waiting, {}
         self._writing = asyncio.get_running_loop().create_future()
         try:
-            ops: list[Op] = list(batch.values())
-            await self.store.abatch(ops)
+            puts: list[Op] = list(batch.values())
+            for start in range(0, len(puts), self._limit):
+                await self.store.abatch(puts[start : start + self._limit])
         except BaseException:
             self._waiting = batch | self._waiting
             raise

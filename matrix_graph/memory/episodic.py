@@ -23,6 +23,7 @@ from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.slot import Slot
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.crowd import Crowd
+from matrix_graph.memory.labels import label, name_of
 from matrix_graph.memory.lane import Lane, Memory, Recalled, Weights
 
 MAIN = "main"
@@ -85,6 +86,7 @@ class EpisodicMemory:
         self._buffer = buffer or Buffer(store)
         self._embedder = embedder
         self._run = run
+        self._label = label(run)
         self._weights = weights or Weights()
         self._limit = limit
         self._consolidate = consolidate
@@ -190,7 +192,7 @@ class EpisodicMemory:
         if parent != MAIN and parent not in self._branches:
             raise InputError(f"There is no branch {parent!r} to fork from.")
         self._branches[name] = new
-        await self._store.aput(("branches", self._run), name, vars(new), index=False)
+        await self._store.aput(("branches", self._label), name, vars(new), index=False)
 
     async def aall(self, agent: str, *, now: int | None = None, branch: str = MAIN) -> list[Memory]:
         """Everything that the agent remembers up to step `now`, oldest first, with what was
@@ -274,12 +276,12 @@ class EpisodicMemory:
         async with self._loading:
             if self._opened:
                 return
-            for item in await self._store.asearch(("branches", self._run), limit=_PAGE):
+            for item in await self._store.asearch(("branches", self._label), limit=_PAGE):
                 self._branches[item.key] = Branch(**item.value)
-            prefix, offset, count = ("memory", self._run), 0, _PAGE
+            prefix, offset, count = ("memory", self._label), 0, _PAGE
             while count == _PAGE:
                 page = await self._store.alist_namespaces(prefix=prefix, limit=_PAGE, offset=offset)
-                self._stored.update((ns[2], ns[3]) for ns in page if len(ns) == 4)
+                self._stored.update((name_of(ns[2]), name_of(ns[3])) for ns in page if len(ns) == 4)
                 count = len(page)
                 offset += count
             self._opened = True
@@ -290,7 +292,7 @@ class EpisodicMemory:
             await self._open()
         missing = sorted(key for key in keys & self._stored if key not in self._lanes)
         if missing:
-            ops: list[Op] = [SearchOp(("memory", self._run, *key), limit=_PAGE) for key in missing]
+            ops: list[Op] = [SearchOp(self._namespace(*key), limit=_PAGE) for key in missing]
             pages: list[Any] = await self._store.abatch(ops)
             for key, first in zip(missing, pages, strict=True):
                 self._lanes.setdefault(key, await self._lane(key, first))
@@ -300,9 +302,7 @@ class EpisodicMemory:
     async def _lane(self, key: tuple[str, str], page: Sequence[Item]) -> Lane:
         lane, items = Lane(key[1]), list(page)
         while items and len(items) % _PAGE == 0:
-            more = await self._store.asearch(
-                ("memory", self._run, *key), limit=_PAGE, offset=len(items)
-            )
+            more = await self._store.asearch(self._namespace(*key), limit=_PAGE, offset=len(items))
             if not more:
                 break
             items += more
@@ -315,7 +315,7 @@ class EpisodicMemory:
         if self._checked:
             return
         made = {"embeddings": self._embedder.name, "dimensions": dimensions, "format": _FORMAT}
-        item = await self._store.aget(("memory", self._run), "made with")
+        item = await self._store.aget(("memory", self._label), "made with")
         if item and item.value != made:
             raise InputError(
                 f"The memories of run {self._run!r} were made with {item.value}, but {made} is "
@@ -323,7 +323,7 @@ class EpisodicMemory:
                 "Use the embeddings they were made with, or another run name or store."
             )
         if not item:
-            await self._store.aput(("memory", self._run), "made with", made, index=False)
+            await self._store.aput(("memory", self._label), "made with", made, index=False)
         self._checked = True
 
     async def _write(
@@ -336,10 +336,13 @@ class EpisodicMemory:
             [self._put(branch, agent, part) for agent, part in places], durable=durable
         )
 
+    def _namespace(self, branch: str, agent: str) -> tuple[str, ...]:
+        return ("memory", self._label, label(branch), label(agent))
+
     def _put(self, branch: str, agent: str, part: int) -> PutOp:
         inside = self._lanes[branch, agent].between(part * SPAN, part * SPAN + SPAN - 1)
         value = {"memories": [_written(m, vector) for m, vector in inside]}
-        return PutOp(("memory", self._run, branch, agent), str(part), value, False)
+        return PutOp(self._namespace(branch, agent), str(part), value, False)
 
 
 def _written(memory: Memory, vector: NDArray[np.float16]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from langgraph.store.base import BaseStore, GetOp, Op, PutOp
 from matrix_graph.errors import InputError
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.buffer import Buffer
+from matrix_graph.memory.labels import label
 
 Kind = Literal["scenarios", "candidates", "samples", "rejections", "failures"]
 """`candidates` are rows as they were written, before the filter; `samples` are those it kept."""
@@ -23,19 +24,20 @@ class Records:
     def __init__(self, store: BaseStore, run: str, buffer: Buffer | None = None) -> None:
         self._store = store
         self._run = run
+        self._label = label(run)
         self._buffer = buffer or Buffer(store)
 
     async def asave(
         self, kind: Kind, values: Mapping[str, Mapping[str, Any]], *, durable: bool = True
     ) -> None:
         """Write records by id, in one batch; if not `durable`, together with the next that are."""
-        ops = [PutOp((kind, self._run), key, dict(value), False) for key, value in values.items()]
+        ops = [PutOp((kind, self._label), key, dict(value), False) for key, value in values.items()]
         if ops:
             await self._buffer.put(ops, durable=durable)
 
     async def aget(self, kind: Kind, key: str) -> dict[str, Any] | None:
         """The record, or None."""
-        item = await self._store.aget((kind, self._run), key)
+        item = await self._store.aget((kind, self._label), key)
         return item.value if item else None
 
     async def asome(self, kind: Kind, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -44,7 +46,7 @@ class Records:
         Raises:
             InputError: one is not there.
         """
-        gets: list[Op] = [GetOp((kind, self._run), key) for key in keys]
+        gets: list[Op] = [GetOp((kind, self._label), key) for key in keys]
         items: list[Any] = await self._store.abatch(gets) if gets else []
         for key, item in zip(keys, items, strict=True):
             if item is None:
@@ -53,6 +55,10 @@ class Records:
                     "with the store that the thread began with."
                 )
         return [item.value for item in items]
+
+    async def aany(self, kind: Kind) -> bool:
+        """Whether there is a record of a kind."""
+        return bool(await self._store.asearch((kind, self._label), limit=1))
 
     async def aall(self, kind: Kind) -> list[dict[str, Any]]:
         """All records of a kind, by id."""
@@ -70,7 +76,7 @@ class Records:
     async def _items(self, kind: Kind) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         offset, page = 0, _PAGE
         while page == _PAGE:
-            items = await self._store.asearch((kind, self._run), limit=_PAGE, offset=offset)
+            items = await self._store.asearch((kind, self._label), limit=_PAGE, offset=offset)
             for item in items:
                 yield item.key, item.value
             page = len(items)

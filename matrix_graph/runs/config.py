@@ -8,7 +8,7 @@ from typing import Any, Literal
 from langgraph.types import Durability
 from pydantic import Field, field_validator, model_validator
 
-from matrix_graph.context import Context
+from matrix_graph.context import RUN, Context
 from matrix_graph.generation.requirements import KINDS, KindName, Requirement, load_requirements
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.runs.options import PRICE, Options, checked_url, read_prices, split
@@ -164,6 +164,7 @@ class RunConfig(Options):
             embeddings=self.embeddings,
             base_url=self.base_url,
             temperature=self.temperature,
+            run=RUN,
             seed=self.seed,
             communication=self.communication,
             modulator=self.modulator,

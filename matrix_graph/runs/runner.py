@@ -19,7 +19,7 @@ import aiosqlite
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
-from matrix_graph.context import Context
+from matrix_graph.context import RUN, Context
 from matrix_graph.errors import InputError, PersonAsked, RunPaused
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
@@ -355,7 +355,7 @@ class _Session:
             agent_checkpoints=self.config.step_checkpoints,
         )
         config: Any = {
-            "configurable": {"thread_id": self.context.run},
+            "configurable": {"thread_id": RUN},
             "recursion_limit": 1_000_000,
         }
         path = self.config.out / "checkpoints.sqlite"

@@ -81,15 +81,15 @@ def runnable_node(runnable: Runnable[Any, Any]) -> AgentNode:
     """
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
-        journal, slot = (await opened(runtime.context)).journal, _slot(state)
+        resources, slot = await opened(runtime.context), _slot(state)
         by = PERSON if getattr(runnable, "name", None) == PERSON else OWN_AGENT
-        described = json.dumps(state, ensure_ascii=False, indent=1)
+        described = json.dumps({**state, **resources.apart}, ensure_ascii=False, indent=1)
 
         async def answer() -> str:
             return _text_of(await runnable.ainvoke(state))
 
         try:
-            text = await journal.kept(slot, by, described, answer)
+            text = await resources.journal.kept(slot, by, described, answer)
         except (MatrixError, GraphBubbleUp):
             raise
         except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)

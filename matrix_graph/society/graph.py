@@ -84,8 +84,22 @@ class _Nodes:
         self._groups = groups
 
     async def memories(self, state: SocietyState, runtime: Runtime[Context]) -> dict[str, Any]:
-        """Give every agent the memory of its posts, and every modulator that of its group."""
-        memory = (await opened(runtime.context)).memory(runtime.store)
+        """Give every agent the memory of its posts, and every modulator that of its group.
+
+        Raises:
+            InputError: the store holds another life under this name.
+        """
+        if "round" in state:
+            # The thread goes on where it ended, with another quota.
+            return {}
+        resources = await opened(runtime.context)
+        memory, records = resources.memory(runtime.store), resources.records(runtime.store)
+        if not resources.named and await records.aany("scenarios"):
+            raise InputError(
+                f"The store holds the life of a society as {resources.run!r} already. Go on with "
+                "it on its thread, with the checkpointer that it had; or give another one a "
+                "thread_id, or a name (Context(run=...)), of its own."
+            )
         past = [
             Memory(member.id, -1, number, post, "post", HEARD)
             for group in self._groups.values()

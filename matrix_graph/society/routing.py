@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -133,6 +133,7 @@ class Person:
     """
 
     journal: Journal
+    apart: Mapping[str, str]
 
     async def route(self, question: Question) -> Routed:
         """See `Router`."""
@@ -149,7 +150,7 @@ class Person:
         async def decision() -> str:
             return json.dumps(ask(asked, checked), ensure_ascii=False)
 
-        described = json.dumps(asked, ensure_ascii=False)
+        described = json.dumps(asked | dict(self.apart), ensure_ascii=False)
         answer = json.loads(await self.journal.kept(question.slot, "person", described, decision))
         place = {name: n for n, name in enumerate(question.candidates)}
         call = str(question.slot.at(1))
@@ -197,7 +198,7 @@ def router_of(context: Context, resources: Resources) -> Router:
         return Nobody()
     router: Router
     if context.modulator == "human":
-        router = Person(resources.journal)
+        router = Person(resources.journal, resources.apart)
     elif context.modulator == "per_action":
         router = PerAction(resources.model)
     else:

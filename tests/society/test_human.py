@@ -36,7 +36,7 @@ async def test_a_person_plays_an_agent_and_the_others_act_once(tmp_path: Path) -
         assert waiting[0].value["agent"] == "agent1"
         assert waiting[0].value["turn"]["memories"]
         said.append(f"I answer the harbour master on day {day}.")
-    (scenario,) = await Records(store, "run").aall("scenarios")
+    (scenario,) = await Records(store, "t").aall("scenarios")
     own = [action["text"] for action in scenario["actions"] if action["agent"] == "agent1"]
     assert own == said
     assert len(own) == 3
@@ -57,7 +57,7 @@ async def test_a_person_directs_the_information(tmp_path: Path) -> None:
                 ["agent1"] if item.startswith("Agent0") else [] for item in asked[-1]["items"]
             ]
             given = Command(resume={waiting[0].id: answer})
-    (scenario,) = await Records(store, "run").aall("scenarios")
+    (scenario,) = await Records(store, "t").aall("scenarios")
     assert len(asked) == 3
     assert {m["recipient"] for m in scenario["messages"]} == {"agent1"}
     assert {d["reason"] for d in scenario["deliveries"]} == {"a person's decision"}

@@ -28,7 +28,7 @@ async def _live(
     result = await graph.ainvoke(
         {"quota": quota}, {"configurable": {"thread_id": "t"}}, context=ctx
     )
-    return dict(result), await Records(store, "run").aall("scenarios")  # type: ignore[return-value]
+    return dict(result), await Records(store, "t").aall("scenarios")  # type: ignore[return-value]
 
 
 def _turn(text: str, *, observed: bool = False) -> Any:
