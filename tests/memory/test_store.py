@@ -294,7 +294,7 @@ async def test_the_loop_goes_on_while_chroma_works(tmp_path: Path) -> None:
     await asyncio.gather(*(ours.aput(("a",), str(n), {"n": n}) for n in range(3_000)))
     stop.set()
     await beating
-    assert beats > 3_000 / TOGETHER, "each write of a part leaves room for it"
+    assert beats > 3_000 / TOGETHER / 2, "between its writes there is room for it"
     ours.close()
 
 
