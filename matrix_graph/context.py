@@ -8,12 +8,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    InstanceOf,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
+from matrix_graph.errors import InputError
 from matrix_graph.schema import Communication, Routing
+
+# In a JSON schema, as Studio asks for it, a model is its name.
+ChatSpec = Annotated[str | InstanceOf[Runnable[Any, Any]], WithJsonSchema({"type": "string"})]
+EmbeddingsSpec = Annotated[str | InstanceOf[Embeddings], WithJsonSchema({"type": "string"})]
 
 RUN = "run"
 """The name of a run that has no other."""
@@ -24,14 +41,16 @@ class Context:
     """Settings of one run; pass it as `context=` to the compiled graph, and again on resume.
 
     Attributes:
-        model: Who plays, routes and writes: `local`, `openai:NAME`, a LangChain chat model, or
-            `none`.
+        model: Who plays, routes and writes: `local`, `openai:NAME`, a LangChain chat model (also
+            within `bind()` or `with_retry()`), or `none`.
         student: The model about to be tuned, which writes DPO's rejected answers; `model` if None.
         embeddings: `local`, `openai:NAME`, LangChain embeddings, or `none`.
         base_url: The server behind `openai:` specs, with its `/v1`; OpenAI's own if None.
         temperature: Sampling temperature; the provider's default if None.
         run: Name of the run in the store, shared by all who give it. If None, each thread of a
             graph is a run of its own, named by its id; without threads it is `run`.
+        branch_of: The thread that this is a branch of: what its people answered need not be asked
+            again.
         seed: Seeds grouping, sampling and the random control arm; not the models.
         communication: `structured`, or the control arms `random` and `none`.
         modulator: `batched` (one call routes all actions of a group's step), `per_action`, or
@@ -47,20 +66,24 @@ class Context:
             request brings a context of its own; `journal` goes before it.
         prompts: Folder with the user's own versions of prompts.
         offline: Ask no model: a call that the journal has no answer to interrupts the graph.
+
+    Raises:
+        InputError: a field is wrong.
     """
 
-    model: str | BaseChatModel = "local"
-    student: str | BaseChatModel | None = None
-    embeddings: str | Embeddings = "local"
+    model: ChatSpec = "local"
+    student: ChatSpec | None = None
+    embeddings: EmbeddingsSpec = "local"
     base_url: str | None = None
     temperature: float | None = None
     run: str | None = None
+    branch_of: str | None = None
     seed: int = 0
     communication: Communication = "structured"
     modulator: Routing = "batched"
-    concurrency: int = 8
-    timeout: float = 120.0
-    memory_limit: int = 500
+    concurrency: PositiveInt = 8
+    timeout: PositiveFloat = 120.0
+    memory_limit: PositiveInt = 500
     max_calls: int | None = None
     max_cost: float | None = None
     prices: Mapping[str, tuple[float, float]] = field(default_factory=dict)
@@ -68,3 +91,22 @@ class Context:
     journals: str | Path | None = None
     prompts: str | Path | None = None
     offline: bool = False
+
+    def __post_init__(self) -> None:
+        kind: Any = type(self)
+        try:
+            _checking(kind).model_validate(vars(self))
+        except ValidationError as error:
+            problems = [
+                f"{e['loc'][0]}: {e['msg']} (given: {e['input']!r:.100})"
+                for e in error.errors(include_url=False)
+            ]
+            raise InputError(f"The context does not do: {'; '.join(problems)}") from error
+
+
+@cache
+def _checking(kind: Any) -> type[BaseModel]:
+    """A model that checks the fields."""
+    hints = get_type_hints(kind, include_extras=True)
+    made: dict[str, Any] = {name: (hints[name], ...) for name in kind.__dataclass_fields__}
+    return create_model(kind.__name__, __config__=ConfigDict(strict=False), **made)

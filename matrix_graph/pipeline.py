@@ -11,14 +11,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal
 
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.config import get_config
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 from langgraph.types import Command
+from typing_extensions import TypedDict
 
 from matrix_graph.context import Context
 from matrix_graph.filtering.comparisons import note_kept
@@ -29,6 +30,7 @@ from matrix_graph.generation.requirements import read_requirements
 from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Rejection, Row, requirement_of
 from matrix_graph.society.graph import create_society
+from matrix_graph.stage import Stage, needed
 
 BATCH = 256
 """Rows asked for at once, at most."""
@@ -77,7 +79,7 @@ def create_matrix(
     steps: Sequence[Step] = DEFAULT_STEPS,
     agents: Mapping[str, Runnable[Any, Any]] | None = None,
     agent_checkpoints: bool = True,
-) -> StateGraph[MatrixState, Context, MatrixInput, MatrixOutput]:
+) -> Stage[MatrixState, Context, MatrixInput, MatrixOutput]:
     """The uncompiled graph of a whole run.
 
     Compile it with a store, invoke it with `{"quota": N, "wanted": [{"kind": "sft", "count": N}]}`.
@@ -126,7 +128,7 @@ def create_matrix(
         runtime.stream_writer({"stage": "filter", "event": "kept", "rows": len(kept)})
         return {"candidates": [], "kept": counts, "generated": dict(generated)}
 
-    builder = StateGraph(MatrixState, Context, input_schema=MatrixInput, output_schema=MatrixOutput)
+    builder = Stage("matrix", MatrixState, Context, MatrixInput, MatrixOutput)
     society = create_society(groups, agents=agents, agent_checkpoints=agent_checkpoints)
     builder.add_node("begin", _begin)
     builder.add_node("society", society.compile(name="society"))
@@ -155,6 +157,9 @@ def _inside() -> RunnableConfig:
 
 async def _begin(state: MatrixState) -> dict[str, Any]:
     """What an earlier invocation of the thread counted is not this one's."""
+    example = '{"quota": 20, "wanted": [{"kind": "sft", "count": 10}]}'
+    needed(state, "quota", example)
+    read_requirements(needed(state, "wanted", example))
     return {"taken": {}, "kept": {}, "generated": {}, "failed": 0, "exhausted": False}
 
 

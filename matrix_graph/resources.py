@@ -17,11 +17,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from weakref import WeakKeyDictionary, finalize
 
 from langchain_core.embeddings import Embeddings
-from langchain_core.language_models import BaseChatModel
+from langchain_core.runnables import Runnable
 from langgraph.config import get_config
 from langgraph.store.base import BaseStore
 
@@ -117,7 +118,8 @@ class Resources:
         """What tells questions to people and to the user's own agents apart by thread: what one was
         answered is no answer to another's.
         """
-        return {} if self.named else {"run": self.run}
+        thread = self._context.branch_of or (None if self.named else self.run)
+        return {"run": thread} if thread else {}
 
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
         """The episodic memory of this run over the graph's store.
@@ -164,7 +166,7 @@ class Resources:
         await self.embedder.aclose()
         await self.remote.aclose()
         lent = (self._context.model, self._context.student, self._context.embeddings)
-        models: Sequence[BaseChatModel | Embeddings] = self._models
+        models: Sequence[Runnable[Any, Any] | Embeddings] = self._models
         for model in models:
             if not any(model is one for one in lent):
                 await close_model(model)
@@ -414,10 +416,10 @@ def _journal_of(context: Context, thread: str) -> Path | None:
     return folder / f"{name}.sqlite"
 
 
-def _models(context: Context) -> tuple[BaseChatModel, BaseChatModel, Embeddings]:
+def _models(context: Context) -> tuple[Runnable[Any, Any], Runnable[Any, Any], Embeddings]:
     """The model, the student and the embeddings: made from their specs, or as they were given."""
 
-    def chat(spec: str | BaseChatModel) -> BaseChatModel:
+    def chat(spec: str | Runnable[Any, Any]) -> Runnable[Any, Any]:
         return chat_model(spec, context.base_url, context.temperature, offline=context.offline)
 
     model = chat(context.model)

@@ -14,16 +14,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "matrix_graph"
 BASE = {"errors", "schema"}
-STAGE = BASE | {"asking", "llm", "memory", "context", "resources"}
+STAGE = BASE | {"asking", "stage", "llm", "memory", "context", "resources"}
 RUNS = STAGE | {"amendments", "society", "generation", "filtering", "export", "pipeline"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "schema": set(),
     "asking": {"errors"},
+    "stage": {"errors"},
     "llm": BASE,
     "memory": BASE | {"llm"},
     "amendments": BASE | {"llm"},
-    "context": {"schema"},
+    "context": BASE,
     "resources": BASE | {"llm", "memory", "amendments", "context"},
     "society": STAGE | {"amendments"},
     "generation": STAGE,

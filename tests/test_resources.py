@@ -41,6 +41,16 @@ def _writers() -> int:
     return sum(thread.name == "journal" for thread in threading.enumerate())
 
 
+async def _settled() -> int:
+    """How many journals are open once those that earlier tests left are closed."""
+    counts = [_writers()]
+    while len(counts) < 10 or counts[-1] != counts[-10]:
+        gc.collect()
+        await asyncio.sleep(0.02)
+        counts.append(_writers())
+    return counts[-1]
+
+
 async def _until_writers(count: int) -> None:
     for _ in range(200):
         gc.collect()
@@ -51,7 +61,7 @@ async def _until_writers(count: int) -> None:
 
 
 async def test_contexts_that_nobody_holds_are_closed_and_collected(server: FakeServer) -> None:
-    before, gone = _writers(), list[Any]()
+    before, gone = await _settled(), list[Any]()
     for number in range(20):
         dropped = context(model="openai:fake", base_url=server.url)
         await (await opened(dropped)).model.text(slot(str(number)), ASK)
@@ -63,9 +73,9 @@ async def test_contexts_that_nobody_holds_are_closed_and_collected(server: FakeS
 
 @pytest.mark.slow
 async def test_a_graphs_context_goes_with_the_invocation(server: FakeServer) -> None:
-    graph = create_society(groups(2)).compile(store=InMemoryStore())
-    before = _writers()
+    before = await _settled()
     for _ in range(3):
+        graph = create_society(groups(2)).compile(store=InMemoryStore())
         given = Context(model="openai:fake", embeddings="openai:fake", base_url=server.url)
         await graph.ainvoke({"quota": 1}, context=given)
         del given
@@ -207,7 +217,7 @@ async def test_cancelled_while_it_closes_it_still_closes(
     server: FakeServer, tmp_path: Path
 ) -> None:
     server.faults = Faults(latency=0.5)
-    before = _writers()
+    before = await _settled()
     at = context(model="openai:fake", base_url=server.url, journal=tmp_path / "j.sqlite")
 
     async def work() -> None:

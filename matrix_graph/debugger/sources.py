@@ -101,7 +101,9 @@ class LiveGraph(Live):
         except InputError:
             out.unlink()
             raise
-        context = replace(self._context, journal=out, run=f"{self.name}-{out.stem}")
+        before = self._context
+        thread = before.branch_of or (None if before.run else self.name)
+        context = replace(before, journal=out, run=f"{self.name}-{out.stem}", branch_of=thread)
         configurable = self._config.get("configurable", {})
         if "thread_id" in configurable:
             configurable = configurable | {"thread_id": f"{configurable['thread_id']}-{out.stem}"}

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
 
 from matrix_graph.asking import ask
 from matrix_graph.context import Context
@@ -32,6 +33,7 @@ from matrix_graph.filtering.steps.form import Form
 from matrix_graph.filtering.steps.language import Language
 from matrix_graph.resources import opened
 from matrix_graph.schema import Rejection, Row
+from matrix_graph.stage import Stage, needed
 
 REVIEW = "review"
 
@@ -71,7 +73,7 @@ DEFAULT_STEPS: tuple[Step, ...] = (
 
 def create_filter(
     steps: Sequence[Step] = DEFAULT_STEPS, *, review: int = 0
-) -> StateGraph[FilterState, Context, FilterInput, FilterOutput]:
+) -> Stage[FilterState, Context, FilterInput, FilterOutput]:
     """The uncompiled graph of the filter; the default steps need no model, store or context.
 
     Args:
@@ -89,7 +91,7 @@ def create_filter(
     names = [step.name for step in steps]
     if not names or len(set(names)) < len(names):
         raise InputError("A filter needs steps, each with a name of its own.")
-    builder = StateGraph(FilterState, Context, input_schema=FilterInput, output_schema=FilterOutput)
+    builder = Stage("filter", FilterState, Context, FilterInput, FilterOutput)
     for before, step in zip([START, *names], steps, strict=False):
         builder.add_node(step.name, _node(step, first=before == START))
         builder.add_edge(before, step.name)
@@ -108,7 +110,7 @@ def _node(step: Step, *, first: bool) -> _Node:
     async def run(state: FilterState, runtime: Runtime[Context]) -> dict[str, Any]:
         # What an earlier invocation of the same thread dropped is not this one's.
         before = [] if first else state.get("rejections", [])
-        rows = state["rows"]
+        rows = needed(state, "rows", '{"rows": [{"id": "1", "prompt": …, "completion": …}]}')
         check_ids(rows)
         if isinstance(step, Comparing):
             comparison = await _comparison(step, state, runtime)

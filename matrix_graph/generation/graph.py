@@ -5,10 +5,11 @@ retrieve → synthesise
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import Any
 
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
 
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
@@ -18,6 +19,7 @@ from matrix_graph.generation.synthesis import row_id, synthesise
 from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Failure, Row, Scenario
+from matrix_graph.stage import Stage, needed
 
 
 class GeneratorInput(TypedDict, total=False):
@@ -50,16 +52,14 @@ class GeneratorOutput(TypedDict):
     taken: dict[str, int]
 
 
-def create_generator() -> StateGraph[GeneratorState, Context, GeneratorInput, GeneratorOutput]:
+def create_generator() -> Stage[GeneratorState, Context, GeneratorInput, GeneratorOutput]:
     """The uncompiled graph of MATRIX-Gen.
 
     Invoke it with `{"requirements": [{"kind": "sft", "count": 8}], "scenarios": [...]}`, or compile
     it with the store of a society and leave `scenarios` out. A source whose call fails gives a
     failure with its reason in place of a row.
     """
-    builder = StateGraph(
-        GeneratorState, Context, input_schema=GeneratorInput, output_schema=GeneratorOutput
-    )
+    builder = Stage("generator", GeneratorState, Context, GeneratorInput, GeneratorOutput)
     builder.add_node("retrieve", _retrieve)
     builder.add_node("synthesise", _synthesise)
     builder.add_edge(START, "retrieve")
@@ -69,6 +69,7 @@ def create_generator() -> StateGraph[GeneratorState, Context, GeneratorInput, Ge
 
 
 async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[str, Any]:
+    needed(state, "requirements", '{"requirements": [{"kind": "sft", "count": 10}]}')
     res = await opened(runtime.context)
     scenarios = await _scenarios(state, res, runtime)
     taken = dict(state.get("taken", {}))

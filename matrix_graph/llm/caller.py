@@ -11,9 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel
 
 from matrix_graph.errors import CallFailed, InputError, RunPaused
@@ -21,6 +20,7 @@ from matrix_graph.llm import structured
 from matrix_graph.llm.journal import Entry, clean, entry_for
 from matrix_graph.llm.line import ATTEMPTS, Line, Request
 from matrix_graph.llm.local import CHAT_MODEL
+from matrix_graph.llm.models import inner_model
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.structured import Malformed
 from matrix_graph.llm.usage import Usage
@@ -47,22 +47,22 @@ class Caller:
     """One chat model behind journal, limiter and budget.
 
     Args:
-        model: Any LangChain chat model.
+        model: Any LangChain chat model, or a Runnable around one.
         line: What is shared with the other callers of the context.
 
     A shape is asked for by the OpenAI `response_format` where the model takes it, otherwise in
     words.
     """
 
-    def __init__(self, model: BaseChatModel, line: Line) -> None:
+    def __init__(self, model: Runnable[Any, Any], line: Line) -> None:
         from langchain_openai.chat_models.base import BaseChatOpenAI
 
-        self.model = model
-        self.name: str = getattr(model, "model_name", None) or model.__class__.__name__
+        self.model, inner = model, inner_model(model)
+        self.name: str = getattr(inner, "model_name", None) or inner.__class__.__name__
         self._line = line
         self._small = self.name == CHAT_MODEL
-        self._native_schema = isinstance(model, BaseChatOpenAI)
-        self._extra_body: dict[str, Any] = getattr(model, "extra_body", None) or {}
+        self._native_schema = isinstance(inner, BaseChatOpenAI)
+        self._extra_body: dict[str, Any] = getattr(inner, "extra_body", None) or {}
 
     async def text(
         self,
@@ -170,7 +170,8 @@ class Caller:
         traced = RunnableConfig(run_name=entry.slot, tags=tags)
 
         async def once() -> AIMessage:
-            return await self.model.ainvoke(messages, traced, **params)
+            message: AIMessage = await self.model.ainvoke(messages, traced, **params)
+            return message
 
         async def alive() -> bool:
             return await self._answers_anything(request)

@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatResult
+from langchain_core.runnables import Runnable
 from pydantic import SecretStr
 
 from matrix_graph.errors import InputError
@@ -22,12 +23,12 @@ _ENVELOPE = frozenset({"model", "stream", "extra_headers", "extra_query", "extra
 
 
 def chat_model(
-    spec: str | BaseChatModel,
+    spec: str | Runnable[Any, Any],
     base_url: str | None = None,
     temperature: float | None = None,
     *,
     offline: bool = False,
-) -> BaseChatModel:
+) -> Runnable[Any, Any]:
     """The chat model that `spec` names.
 
     Args:
@@ -40,7 +41,8 @@ def chat_model(
     Raises:
         InputError: an unknown spec, a missing key, or missing weights.
     """
-    if isinstance(spec, BaseChatModel):
+    if not isinstance(spec, str):
+        inner_model(spec)
         return spec
     if spec == NONE:
         return _NoChat()
@@ -56,6 +58,23 @@ def chat_model(
     name = _openai_name(spec, "model")
     base_url = NOBODY if offline else base_url
     return _openai(model=name, base_url=base_url, api_key=_key(base_url), temperature=temperature)
+
+
+def inner_model(model: Runnable[Any, Any]) -> BaseChatModel:
+    """The chat model within `bind()`, `with_retry()` and the like.
+
+    Raises:
+        InputError: there is none.
+    """
+    inner: Any = model
+    while not isinstance(inner, BaseChatModel):
+        inner = getattr(inner, "bound", None)
+        if inner is None:
+            raise InputError(
+                f"{type(model).__name__} is no chat model: give its name, or a LangChain chat "
+                "model, with bind() or with_retry() around it if need be."
+            )
+    return inner
 
 
 def embedding_model(
@@ -118,7 +137,7 @@ class _NoEmbeddings(Embeddings):
         return self.embed_documents([text])[0]
 
 
-async def close_model(model: BaseChatModel | Embeddings) -> None:
+async def close_model(model: Runnable[Any, Any] | Embeddings) -> None:
     """Close the connections of a model that was made here."""
     client = getattr(model, "http_async_client", None)
     if client is not None:
@@ -133,7 +152,9 @@ def _minilm() -> Embeddings:
 def _openai(**options: Any) -> BaseChatModel:
     from openai import DefaultAioHttpClient
 
-    return _lean_chat()(**options, max_retries=0, http_async_client=DefaultAioHttpClient())
+    # With a client of its own, `ChatOpenAI` streams without saying what it used unless told to.
+    options |= {"stream_usage": True, "http_async_client": DefaultAioHttpClient()}
+    return _lean_chat()(**options, max_retries=0)
 
 
 @cache

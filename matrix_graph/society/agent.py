@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Literal, Protocol, TypedDict
+from typing import Any, Literal, Protocol
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import Runnable, RunnableLambda
 from langgraph.errors import GraphBubbleUp
 from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
 
 from matrix_graph.asking import ask
 from matrix_graph.context import Context

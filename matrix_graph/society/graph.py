@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.runnables import Runnable
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
@@ -18,6 +18,7 @@ from matrix_graph.errors import InputError
 from matrix_graph.memory import Memory
 from matrix_graph.resources import opened
 from matrix_graph.schema import Group
+from matrix_graph.society.agent import PERSON
 from matrix_graph.society.group import create_group
 from matrix_graph.society.messages import HEARD, TOLD
 from matrix_graph.society.progress import can_act, fresh_progress
@@ -29,6 +30,9 @@ from matrix_graph.society.state import (
     SocietyOutput,
     SocietyState,
 )
+from matrix_graph.stage import Stage, needed
+
+_RESERVED = ("memories", "router", "__start__", "__end__")
 
 
 def create_society(
@@ -36,7 +40,7 @@ def create_society(
     *,
     agents: Mapping[str, Runnable[Any, Any]] | None = None,
     agent_checkpoints: bool = True,
-) -> StateGraph[SocietyState, Context, SocietyInput, SocietyOutput]:
+) -> Stage[SocietyState, Context, SocietyInput, SocietyOutput]:
     """The uncompiled graph of a society: compile it with a store, invoke it with `{"quota": N}`.
 
     Args:
@@ -48,7 +52,8 @@ def create_society(
             groups.
 
     Raises:
-        InputError: no groups, a name used twice, or agents for people who are in no group.
+        InputError: no groups, a name used twice or reserved, agents for people who are in no group,
+            or a person who plays without checkpoints.
     """
     by_id = {group.id: group for group in groups}
     members = [member.id for group in groups for member in group.members]
@@ -56,14 +61,26 @@ def create_society(
         raise InputError(
             "A society needs groups, and every group and member needs an id of its own."
         )
+    for name in by_id:
+        if not name or name in _RESERVED or set(name) & set(":|"):
+            raise InputError(
+                f"A group cannot have the id {name!r}: it names a node of the graph. Leave out ':' "
+                f"and '|', and take none of {', '.join(_RESERVED)}."
+            )
+    if "" in members:
+        raise InputError("A member's id is empty; give each profile an id.")
+    people = [i for i, agent in (agents or {}).items() if getattr(agent, "name", None) == PERSON]
+    if people and not agent_checkpoints:
+        raise InputError(
+            f"{', '.join(people)} is played by a person, whose answers are kept in checkpoints "
+            "inside the group; leave agent_checkpoints=True."
+        )
     if strangers := set(agents or {}) - set(members):
         raise InputError(
             f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id."
         )
     nodes = _Nodes(by_id)
-    builder = StateGraph(
-        SocietyState, Context, input_schema=SocietyInput, output_schema=SocietyOutput
-    )
+    builder = Stage("society", SocietyState, Context, SocietyInput, SocietyOutput)
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
@@ -89,6 +106,7 @@ class _Nodes:
         Raises:
             InputError: the store holds another life under this name.
         """
+        needed(state, "quota", '{"quota": 20}: how many scenarios to live')
         if "round" in state:
             # The thread goes on where it ended, with another quota.
             return {}

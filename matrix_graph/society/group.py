@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import Runnable
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 
@@ -55,6 +55,7 @@ from matrix_graph.society.turn import (
     turn_node,
 )
 from matrix_graph.society.watch import watching
+from matrix_graph.stage import Stage
 
 _NEWS = 10_000
 """Number of the first memory of news from outside: past those of the step before."""
@@ -77,7 +78,7 @@ def create_group(
     agents: Mapping[str, Runnable[Any, Any]] | None = None,
     *,
     durable: bool = True,
-) -> StateGraph[GroupState, Context, GroupInput, GroupOutput]:
+) -> Stage[GroupState, Context, GroupInput, GroupOutput]:
     """The uncompiled graph of one group.
 
     Args:
@@ -88,7 +89,7 @@ def create_group(
     """
     names = node_names(group.members)
     nodes = _Nodes(group, groups, names, durable)
-    builder = StateGraph(GroupState, Context, input_schema=GroupInput, output_schema=GroupOutput)
+    builder = Stage(group.id, GroupState, Context, GroupInput, GroupOutput)
     builder.add_node("modulator", nodes.modulator, destinations=(*names.values(), "scenario"))
     builder.add_node("scenario", nodes.scenario)
     for member in group.members:

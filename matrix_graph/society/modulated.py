@@ -1,8 +1,8 @@
 """Structured communication for a graph that its owner already has: `add_modulator`.
 
-The graph's agents are nodes that answer in `messages`, each message with its agent's `name`. The
-modulator decides who becomes aware of what was said; they act next and see no more than has reached
-them.
+The graph's agents are nodes that answer in `messages`; a message without a `name` gets that of its
+node. The modulator decides who becomes aware of what was said; they act next and see no more than
+has reached them.
 
 entry → agents ⇄ step → then
 """
@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.graph import END, MessagesState, StateGraph
 from langgraph.types import Command, Send
 
@@ -26,6 +27,7 @@ from matrix_graph.society.messages import sent_within
 from matrix_graph.society.modulator import Modulator
 from matrix_graph.society.routing import router_of
 from matrix_graph.society.state import STEPS
+from matrix_graph.stage import make_synchronous
 
 _TO = ">to>"
 """In the id of a message that an agent is shown in place of another's."""
@@ -92,9 +94,36 @@ def add_modulator(
     builder.add_node(
         f"{name} step", nodes.step, destinations=(*agents, then), input_schema=builder.state_schema
     )
+    for node in (name, f"{name} step"):
+        make_synchronous(builder, node)
     for agent in agents:
+        spec: Any = builder.nodes[agent]
+        spec.runnable = _named(agent, spec.runnable)
         builder.add_edge(agent, f"{name} step")
     return builder
+
+
+def _named(agent: str, runnable: Runnable[Any, Any]) -> Runnable[Any, Any]:
+    """The same node, whose own messages carry its name where they carry none."""
+
+    def signed(state: Any, made: Any) -> Any:
+        if not isinstance(made, dict):
+            return made
+        given = {message.id for message in state["messages"]}
+        messages = made.get("messages") or []
+        for message in messages if isinstance(messages, list) else [messages]:
+            is_new = message.id is None or message.id not in given
+            if isinstance(message, AIMessage) and not message.name and is_new:
+                message.name = agent
+        return made
+
+    def invoke(state: Any, config: RunnableConfig) -> Any:
+        return signed(state, runnable.invoke(state, config))
+
+    async def ainvoke(state: Any, config: RunnableConfig) -> Any:
+        return signed(state, await runnable.ainvoke(state, config))
+
+    return RunnableLambda(invoke, ainvoke, name=agent)
 
 
 class _Nodes:

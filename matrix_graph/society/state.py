@@ -4,7 +4,9 @@ typed.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal
+
+from typing_extensions import TypedDict
 
 from matrix_graph.schema import Action, Delivery, Failure, Message, Recollection
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import random
+import re
 import threading
 from collections import Counter
 from concurrent.futures import Future
@@ -45,7 +46,8 @@ class Faults:
 
 @dataclass
 class FakeServer:
-    """An OpenAI server on loopback (chat completions and embeddings), in a thread of its own.
+    """An OpenAI server on loopback (chat completions, streamed or not, and embeddings), in a thread
+    of its own.
 
         with FakeServer() as server:
             ChatOpenAI(base_url=server.url, api_key="x", model="fake")
@@ -153,6 +155,8 @@ class FakeServer:
             answer = self._completion(body, rng.random())
             usage = answer["usage"]
             self._count(body, Usage(0, usage["prompt_tokens"], usage["completion_tokens"]))
+            if body.get("stream"):
+                return await _streamed(request, answer, body.get("stream_options") or {})
             return web.json_response(answer)
         finally:
             self._active -= 1
@@ -210,6 +214,31 @@ class FakeServer:
         return web.json_response(
             {"object": "list", "data": rows, "model": body["model"], "usage": usage}
         )
+
+
+async def _streamed(request: Any, answer: dict[str, Any], options: dict[str, Any]) -> Any:
+    """The answer as server-sent events, a word in each; what was used comes last, if asked for."""
+    from aiohttp import web
+
+    response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    (choice,) = answer["choices"]
+    head = {key: answer[key] for key in ("id", "created", "model")}
+    head["object"] = "chat.completion.chunk"
+    words = re.findall(r"\S+\s*|\s+", choice["message"]["content"])
+    deltas: list[tuple[dict[str, str], str | None]] = [({"role": "assistant", "content": ""}, None)]
+    deltas += [({"content": word}, None) for word in words]
+    deltas.append(({}, choice["finish_reason"]))
+    chunks = [
+        head | {"choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+        for delta, finish in deltas
+    ]
+    if options.get("include_usage"):
+        chunks.append(head | {"choices": [], "usage": answer["usage"]})
+    for chunk in chunks:
+        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+    await response.write(b"data: [DONE]\n\n")
+    return response
 
 
 def _unlucky(body: dict[str, Any], share: float) -> bool:

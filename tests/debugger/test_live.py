@@ -88,7 +88,7 @@ def test_stepping_makes_the_same_run_as_not_stepping() -> None:
     with live(store=stepped) as debugger:
         seen = turns(debugger)
     scenarios = run_sync(Records(plain, "run").aall("scenarios"))
-    assert run_sync(Records(stepped, "run").aall("scenarios")) == scenarios
+    assert run_sync(Records(stepped, "t").aall("scenarios")) == scenarios
     assert sorted(m.id for m in seen) == sorted(a["id"] for s in scenarios for a in s["actions"])
     assert sorted(debugger.of.scenarios, key=lambda s: s["id"]) == scenarios
     assert debugger.over
@@ -195,7 +195,7 @@ def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
         for a in s["actions"]
         if a["agent"] == before.agent and a["step"] > before.step
     ]
-    assert run_sync(Records(store, "run").aall("scenarios")) == sorted(
+    assert run_sync(Records(store, "t").aall("scenarios")) == sorted(
         scenarios, key=lambda s: s["id"]
     )
     run_sync(aclose(ctx))
@@ -207,8 +207,8 @@ def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
         )
     )
     assert model.calls == 0
-    assert run_sync(Records(again, "run").aall("scenarios")) == run_sync(
-        Records(store, "run").aall("scenarios")
+    assert run_sync(Records(again, "t").aall("scenarios")) == run_sync(
+        Records(store, "t").aall("scenarios")
     )
 
 

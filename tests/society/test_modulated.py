@@ -202,3 +202,26 @@ async def test_what_was_said_before_is_not_routed_again() -> None:
     await graph.ainvoke({"messages": before})
     assert asked
     assert not any("old news" in text for text in asked)
+
+
+@pytest.mark.parametrize("kind", ["function", "graph"])
+def test_agents_without_a_name_speak_as_their_node(kind: str) -> None:
+    model = FakeChat(replies={"1. ana: ana speaks": _routes([2], [], [])})
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(ModulatedState)
+    for agent in WHO:
+
+        def act(state: Any, agent: str = agent) -> Any:
+            return {"messages": [AIMessage(f"{agent} speaks")]}
+
+        inner: Any = StateGraph(MessagesState)
+        inner.add_node("speak", act)
+        inner.add_edge(START, "speak")
+        node: Any = act if kind == "function" else inner.compile()
+        builder.add_node(agent, node)
+    builder.add_edge(START, "modulator")
+    graph = add_modulator(builder, WHO, context=context(model=model)).compile()
+    history = AIMessage("Good morning.", id="before")
+    state = graph.invoke({"messages": [history, HumanMessage("Begin.")]})
+    assert {d["sender"] for d in state["deliveries"]} == set(WHO)
+    assert state["messages"][0].name is None
+    assert len(list(graph.get_subgraphs())) == (3 if kind == "graph" else 0)

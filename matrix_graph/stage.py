@@ -1,0 +1,101 @@
+"""LangGraph's `StateGraph` as the stages are built on it: named in traces, and synchronous too."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Generic, Self, TypeVar
+
+from langgraph.graph import StateGraph
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.typing import ContextT, InputT, OutputT, StateT
+
+from matrix_graph.errors import InputError
+
+T = TypeVar("T")
+
+
+class Stage(
+    StateGraph[StateT, ContextT, InputT, OutputT], Generic[StateT, ContextT, InputT, OutputT]
+):
+    """A graph of asynchronous nodes that `invoke`, `stream` and `batch` run, too: there the nodes
+    work in one event loop beside, in a thread of its own.
+
+    Args:
+        name: Its name in traces, unless it is compiled under another.
+        state, context, given, made: Schemas: of the state, the context, the input and the output.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        state: type[StateT],
+        context: type[ContextT],
+        given: type[InputT],
+        made: type[OutputT],
+    ) -> None:
+        super().__init__(state, context, input_schema=given, output_schema=made)
+        self.name = name
+
+    def add_node(self, *args: Any, **options: Any) -> Self:
+        """As LangGraph's."""
+        before = set(self.nodes)
+        super().add_node(*args, **options)
+        for name in self.nodes.keys() - before:
+            make_synchronous(self, name)
+        return self
+
+    def compile(
+        self, *args: Any, name: str | None = None, **options: Any
+    ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
+        """As LangGraph's."""
+        return super().compile(*args, name=name or self.name, **options)
+
+
+def make_synchronous(graph: StateGraph[Any, Any, Any, Any], name: str) -> None:
+    """Have a node that is an asynchronous function work in `invoke`, too."""
+    runnable: Any = graph.nodes[name].runnable
+    work = getattr(runnable, "afunc", None)
+    if work is not None and runnable.func is None:
+        runnable.func = synchronous(work)
+
+
+def needed(state: Mapping[str, Any], name: str, example: str) -> Any:
+    """What a graph was given under a name.
+
+    Raises:
+        InputError: it was not.
+    """
+    if name not in state:
+        raise InputError(f"The graph needs {name!r}; invoke it with {example}.")
+    return state[name]
+
+
+def synchronous(work: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]:
+    """The same for code that is not asynchronous: it waits while `work` runs in the loop beside."""
+
+    def run(*args: Any, **options: Any) -> T:
+        future = asyncio.run_coroutine_threadsafe(work(*args, **options), _beside())
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    return run
+
+
+_loops: dict[int, asyncio.AbstractEventLoop] = {}
+_starting = threading.Lock()
+
+
+def _beside() -> asyncio.AbstractEventLoop:
+    """The event loop of this process in which nodes work that are called without one."""
+    with _starting:
+        loop = _loops.get(os.getpid())
+        if loop is None:
+            loop = _loops[os.getpid()] = asyncio.new_event_loop()
+            threading.Thread(target=loop.run_forever, name="nodes", daemon=True).start()
+        return loop
