@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from langgraph.store.base import BaseStore, GetOp, ListNamespacesOp, MatchCondit
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph.errors import InputError
-from matrix_graph.memory.store import TOGETHER, ChromaStore
+from matrix_graph.memory.store import ChromaStore
 from matrix_graph.testing import DIMENSIONS, FakeEmbeddings
 
 INDEX: Any = {"dims": DIMENSIONS, "embed": FakeEmbeddings(), "fields": ["text"]}
@@ -280,21 +281,22 @@ async def test_one_bad_request_fails_alone(tmp_path: Path) -> None:
     ours.close()
 
 
-async def test_the_loop_goes_on_while_chroma_works(tmp_path: Path) -> None:
-    ours = ChromaStore(tmp_path)
-    beats, stop = 0, asyncio.Event()
+async def test_the_loop_goes_on_while_chroma_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, going = ChromaStore(tmp_path), threading.Event()
+    write = ours._rows.write
 
-    async def pulse() -> None:
-        nonlocal beats
-        while not stop.is_set():
-            await asyncio.sleep(0.001)
-            beats += 1
+    def slow(*given: Any) -> None:
+        assert going.wait(20), "the loop stands still"
+        write(*given)
 
-    beating = asyncio.create_task(pulse())
-    await asyncio.gather(*(ours.aput(("a",), str(n), {"n": n}) for n in range(3_000)))
-    stop.set()
-    await beating
-    assert beats > 3_000 / TOGETHER / 2, "between its writes there is room for it"
+    monkeypatch.setattr(ours._rows, "write", slow)
+    writing = asyncio.create_task(ours.aput(("a",), "k", {"n": 1}))
+    await asyncio.sleep(0.05)
+    assert not writing.done()
+    going.set()
+    await writing
     ours.close()
 
 
