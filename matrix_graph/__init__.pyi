@@ -15,12 +15,12 @@ from .runs.runner import run as run
 from .schema import Group as Group
 from .schema import Persona as Persona
 from .schema import Profile as Profile
-from .society.agent import human_agent as human_agent
 from .society.building import abuild_groups as abuild_groups
 from .society.building import build_groups as build_groups
 from .society.graph import create_society as create_society
 from .society.modulated import ModulatedState as ModulatedState
 from .society.modulated import add_modulator as add_modulator
+from .society.own_agents import human_agent as human_agent
 from .society.profiles import load_profiles as load_profiles
 
 __version__: str

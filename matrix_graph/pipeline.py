@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langgraph.channels.untracked_value import UntrackedValue
 from langgraph.config import get_config
 from langgraph.graph import END, START
@@ -30,6 +30,7 @@ from matrix_graph.generation.requirements import read_requirements
 from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Rejection, Row, requirement_of
 from matrix_graph.society.graph import create_society
+from matrix_graph.society.own_agents import Agent
 from matrix_graph.stage import Stage, needed
 
 BATCH = 256
@@ -77,7 +78,7 @@ def create_matrix(
     groups: Sequence[Group],
     *,
     steps: Sequence[Step] = DEFAULT_STEPS,
-    agents: Mapping[str, Runnable[Any, Any]] | None = None,
+    agents: Mapping[str, Agent] | None = None,
     agent_checkpoints: bool = True,
 ) -> Stage[MatrixState, Context, MatrixInput, MatrixOutput]:
     """The uncompiled graph of a whole run.

@@ -26,7 +26,7 @@ from matrix_graph.errors import InputError
 from matrix_graph.runs.moments import Moment, delivery_of, inbox_of
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.schema import Delivery, Group, Message, Persona
-from matrix_graph.society.agent import PERSON
+from matrix_graph.society.own_agents import PERSON
 
 SHOWN = 12
 """People who are named where a name is not clear."""

@@ -85,10 +85,10 @@ def create_filter(
     Raises:
         InputError: no steps, two of one name, or something that is no step.
     """
-    for step in steps:
+    for step in steps or ():
         if not isinstance(step, Step):
             raise InputError(f"{step!r} is no step; derive it from matrix_graph.filtering.Step.")
-    names = [step.name for step in steps]
+    names = [step.name for step in steps or ()]
     if not names or len(set(names)) < len(names):
         raise InputError("A filter needs steps, each with a name of its own.")
     builder = Stage("filter", FilterState, Context, FilterInput, FilterOutput)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from langgraph.store.base import BaseStore, GetOp, Op, PutOp
 
@@ -19,9 +19,15 @@ _PAGE = 1_000
 
 
 class Records:
-    """Records of the run named `run`, in `store`. Saving again under an id replaces."""
+    """Records of the run named `run`, in `store`. Saving again under an id replaces.
+
+    Raises:
+        InputError: no store is given, the name is empty, or (later) there is no such kind.
+    """
 
     def __init__(self, store: BaseStore, run: str, buffer: Buffer | None = None) -> None:
+        if not isinstance(store, BaseStore):
+            raise InputError(f"Records reads a LangGraph store, not a {type(store).__name__}.")
         self._store = store
         self._run = run
         self._label = label(run)
@@ -31,13 +37,13 @@ class Records:
         self, kind: Kind, values: Mapping[str, Mapping[str, Any]], *, durable: bool = True
     ) -> None:
         """Write records by id, in one batch; if not `durable`, together with the next that are."""
-        ops = [PutOp((kind, self._label), key, dict(value), False) for key, value in values.items()]
+        ops = [PutOp(self._of(kind), key, dict(value), False) for key, value in values.items()]
         if ops:
             await self._buffer.put(ops, durable=durable)
 
     async def aget(self, kind: Kind, key: str) -> dict[str, Any] | None:
         """The record, or None."""
-        item = await self._store.aget((kind, self._label), key)
+        item = await self._store.aget(self._of(kind), key)
         return item.value if item else None
 
     async def asome(self, kind: Kind, keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -46,7 +52,7 @@ class Records:
         Raises:
             InputError: one is not there.
         """
-        gets: list[Op] = [GetOp((kind, self._label), key) for key in keys]
+        gets: list[Op] = [GetOp(self._of(kind), key) for key in keys]
         items: list[Any] = await self._store.abatch(gets) if gets else []
         for key, item in zip(keys, items, strict=True):
             if item is None:
@@ -58,7 +64,7 @@ class Records:
 
     async def aany(self, kind: Kind) -> bool:
         """Whether there is a record of a kind."""
-        return bool(await self._store.asearch((kind, self._label), limit=1))
+        return bool(await self._store.asearch(self._of(kind), limit=1))
 
     async def aall(self, kind: Kind) -> list[dict[str, Any]]:
         """All records of a kind, by id."""
@@ -73,10 +79,16 @@ class Records:
         """`aall` for code that is not asynchronous."""
         return run_sync(self.aall(kind))
 
+    def _of(self, kind: Kind) -> tuple[str, str]:
+        if kind not in get_args(Kind):
+            kinds = ", ".join(get_args(Kind))
+            raise InputError(f"There are no records of kind {kind!r}; there are {kinds}.")
+        return kind, self._label
+
     async def _items(self, kind: Kind) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         offset, page = 0, _PAGE
         while page == _PAGE:
-            items = await self._store.asearch((kind, self._label), limit=_PAGE, offset=offset)
+            items = await self._store.asearch(self._of(kind), limit=_PAGE, offset=offset)
             for item in items:
                 yield item.key, item.value
             page = len(items)

@@ -53,8 +53,8 @@ from matrix_graph.runs.folder import (
 from matrix_graph.runs.probe import probe
 from matrix_graph.runs.tally import tally, used_by_model
 from matrix_graph.schema import Group, Profile, Row, requirement_of
-from matrix_graph.society.agent import human_agent
 from matrix_graph.society.grouping import form_groups, homophily
+from matrix_graph.society.own_agents import human_agent
 from matrix_graph.society.personas import awrite_personas
 from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
 from matrix_graph.society.serialization import groups_to_json
@@ -152,6 +152,8 @@ async def arun(
         InputError: what was given cannot work; nothing was written.
         CancelledError: it was cancelled; what was answered is kept, and `resume` goes on.
     """
+    if not isinstance(config, RunConfig):
+        raise InputError(f"run() takes a RunConfig, not a {type(config).__name__}.")
     with claimed(config.out):
         session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
         try:

@@ -1,10 +1,10 @@
-from .agent import human_agent as human_agent
 from .building import abuild_groups as abuild_groups
 from .building import build_groups as build_groups
 from .graph import create_society as create_society
 from .grouping import form_groups as form_groups
 from .modulated import ModulatedState as ModulatedState
 from .modulated import add_modulator as add_modulator
+from .own_agents import human_agent as human_agent
 from .personas import awrite_personas as awrite_personas
 from .personas import write_personas as write_personas
 from .profiles import load_profiles as load_profiles

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_core.runnables import Runnable
 from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
@@ -18,9 +17,9 @@ from matrix_graph.errors import InputError
 from matrix_graph.memory import Memory
 from matrix_graph.resources import opened
 from matrix_graph.schema import Group
-from matrix_graph.society.agent import PERSON
 from matrix_graph.society.group import create_group
 from matrix_graph.society.messages import HEARD, TOLD
+from matrix_graph.society.own_agents import Agent, is_person, runnables
 from matrix_graph.society.progress import can_act, fresh_progress
 from matrix_graph.society.state import (
     GroupInput,
@@ -38,14 +37,15 @@ _RESERVED = ("memories", "router", "__start__", "__end__")
 def create_society(
     groups: Sequence[Group],
     *,
-    agents: Mapping[str, Runnable[Any, Any]] | None = None,
+    agents: Mapping[str, Agent] | None = None,
     agent_checkpoints: bool = True,
 ) -> Stage[SocietyState, Context, SocietyInput, SocietyOutput]:
     """The uncompiled graph of a society: compile it with a store, invoke it with `{"quota": N}`.
 
     Args:
         groups: As `form_groups` makes them; every member becomes a node of its group's subgraph.
-        agents: The user's own Runnables by persona id, in place of agents that the model plays.
+        agents: The user's own by persona id, in place of agents that the model plays: Runnables or
+            functions of a `Turn`, graphs over `messages`, chat models.
         agent_checkpoints: With a checkpointer, groups checkpoint every step, so that one can pause
             and rewind inside a scenario, at three times the graph's own CPU. If False, only the
             society checkpoints, between rounds, and LangGraph does not draw what is inside the
@@ -55,8 +55,11 @@ def create_society(
         InputError: no groups, a name used twice or reserved, agents for people who are in no group,
             or a person who plays without checkpoints.
     """
-    by_id = {group.id: group for group in groups}
-    members = [member.id for group in groups for member in group.members]
+    if not all(isinstance(group, Group) for group in groups or ()):
+        raise InputError("groups= takes Groups, as build_groups and form_groups make them.")
+    own = runnables(agents)
+    by_id = {group.id: group for group in groups or ()}
+    members = [member.id for group in groups or () for member in group.members]
     if not groups or len(by_id) < len(groups) or len(set(members)) < len(members):
         raise InputError(
             "A society needs groups, and every group and member needs an id of its own."
@@ -69,13 +72,13 @@ def create_society(
             )
     if "" in members:
         raise InputError("A member's id is empty; give each profile an id.")
-    people = [i for i, agent in (agents or {}).items() if getattr(agent, "name", None) == PERSON]
+    people = [name for name, agent in own.items() if is_person(agent)]
     if people and not agent_checkpoints:
         raise InputError(
             f"{', '.join(people)} is played by a person, whose answers are kept in checkpoints "
             "inside the group; leave agent_checkpoints=True."
         )
-    if strangers := set(agents or {}) - set(members):
+    if strangers := own.keys() - set(members):
         raise InputError(
             f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id."
         )
@@ -84,7 +87,7 @@ def create_society(
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
-        graph = create_group(group, by_id, agents, durable=agent_checkpoints).compile(
+        graph = create_group(group, by_id, own, durable=agent_checkpoints).compile(
             checkpointer=None if agent_checkpoints else False, name=group.id
         )
         builder.add_node(group.id, graph, metadata={"group": group.id})
@@ -106,7 +109,9 @@ class _Nodes:
         Raises:
             InputError: the store holds another life under this name.
         """
-        needed(state, "quota", '{"quota": 20}: how many scenarios to live')
+        quota = needed(state, "quota", '{"quota": 20}: how many scenarios to live')
+        if not isinstance(quota, int) or quota < 0:
+            raise InputError(f"quota is {quota!r}; give how many scenarios to live.")
         if "round" in state:
             # The thread goes on where it ended, with another quota.
             return {}

@@ -22,7 +22,7 @@ from matrix_graph.memory import EpisodicMemory, Memory
 from matrix_graph.memory.records import Records
 from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
-from matrix_graph.society.agent import agent_node, runnable_node
+from matrix_graph.society.agent import agent_node
 from matrix_graph.society.messages import (
     TOLD,
     memories_of,
@@ -32,6 +32,7 @@ from matrix_graph.society.messages import (
     sorted_in,
 )
 from matrix_graph.society.modulator import SHORTLIST, Modulator
+from matrix_graph.society.own_agents import runnable_node
 from matrix_graph.society.progress import advanced, can_act, fresh_progress
 from matrix_graph.society.record import on_record
 from matrix_graph.society.routing import Nobody, router_of
@@ -94,7 +95,8 @@ def create_group(
     builder.add_node("scenario", nodes.scenario)
     for member in group.members:
         runnable = (agents or {}).get(member.id)
-        node = turn_node(runnable_node(runnable) if runnable else agent_node(member), member, group)
+        played = runnable_node(runnable, member) if runnable else agent_node(member)
+        node = turn_node(played, member, group)
         builder.add_node(
             names[member.id],
             node,

@@ -47,8 +47,8 @@ from matrix_graph.runs.moments import Moment
 from matrix_graph.runs.record import RunRecord, asked
 from matrix_graph.runs.runner import arun, run
 from matrix_graph.schema import Group, Persona
-from matrix_graph.society.agent import human_agent
 from matrix_graph.society.graph import create_society
+from matrix_graph.society.own_agents import human_agent
 from matrix_graph.terminal.screen import Screen
 from matrix_graph.testing import FakeChat, FakeServer, Faults
 from tests.helpers import context, groups

@@ -10,8 +10,8 @@ from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
 from matrix_graph.memory.records import Records
-from matrix_graph.society.agent import human_agent
 from matrix_graph.society.graph import create_society
+from matrix_graph.society.own_agents import human_agent
 from matrix_graph.testing import FakeChat
 from tests.helpers import context, groups
 
