@@ -79,3 +79,10 @@ def test_the_files_that_pages_name_are_there() -> None:
         for name in re.findall(r"`((?:\w+/)*\w+\.(?:py|pyi|md))`", page.read_text("utf-8")):
             places = (ROOT, ROOT / "matrix_graph", ROOT / "prompts", ROOT / "tests")
             assert any((place / name).exists() for place in places) or "KIND" in name, name
+
+
+def test_every_promise_has_its_test() -> None:
+    promised = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "PROMISES.md").read_text("utf-8"))
+    assert len(promised) > 15
+    for path, name in promised:
+        assert f"def {name}(" in (ROOT / path).read_text("utf-8"), name

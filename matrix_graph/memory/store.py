@@ -143,6 +143,7 @@ class ChromaStore(BaseStore):
             if self._held:
                 let_go(self._held)
             raise
+        self._lent = client is not None
         self._known = _Known(None)
         if self._held:
             mine = _Known(Mirror(self._rows))
@@ -168,7 +169,9 @@ class ChromaStore(BaseStore):
             client = chromadb.HttpClient(
                 host=url.hostname or "", port=url.port or 8000, ssl=url.scheme == "https"
             )
-            return cls(client=client, index=index, ttl=ttl)
+            store = cls(client=client, index=index, ttl=ttl)
+            store._lent = False
+            return store
         return cls(conn_string, index=index, ttl=ttl)
 
     def setup(self) -> None:
@@ -237,10 +240,10 @@ class ChromaStore(BaseStore):
         with self._known.lock:
             self._postpone()
             self._closed.set()
-            if self._held is None:
-                return
-            self._client.close()  # type: ignore[attr-defined]
-            let_go(self._held)
+            if not self._lent:
+                self._client.close()  # type: ignore[attr-defined]
+            if self._held:
+                let_go(self._held)
         if self._remove:
             self._remove()
 
