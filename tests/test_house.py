@@ -37,6 +37,7 @@ BELOW: dict[str, set[str]] = {
     "report": RUNS | {"runs"},
     "terminal": RUNS | {"runs", "debugger", "report"},
     "testing": BASE | {"llm"},
+    "__main__": {"terminal"},
 }
 """What each room may import beside itself. The three stages do not know each other."""
 

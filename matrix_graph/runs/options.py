@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -33,10 +34,12 @@ class Options(BaseModel):
         if not isinstance(fields, dict):
             raise InputError(f"{path} must hold options as 'name: value' lines.")
         try:
+            # `max-cost`, as on the command line, and `max_cost`.
+            fields = {str(name).replace("-", "_"): value for name, value in fields.items()}
             named = {name: value for name, value in options.items() if value not in (None, [])}
             return cls.model_validate(fields | named)
         except ValidationError as error:
-            raise InputError(_told(error)) from error
+            raise InputError(_told(error, list(cls.model_fields))) from error
 
     def public(self) -> dict[str, Any]:
         """The fields, JSON-ready; they hold no secret."""
@@ -93,12 +96,14 @@ def checked_url(base_url: str | None) -> None:
         raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
 
 
-def _told(error: ValidationError) -> str:
+def _told(error: ValidationError, options: Sequence[str]) -> str:
     problems = []
     for e in error.errors(include_url=False):
         name = "--" + str(e["loc"][0]).replace("_", "-") if e["loc"] else ""
         reason = e["msg"].removeprefix("Value error, ")
         if e["type"] == "extra_forbidden":
             reason = "there is no such option"
+            if near := get_close_matches(str(e["loc"][0]), options, 1):
+                reason += f"; did you mean {near[0].replace('_', '-')}?"
         problems.append(f"{name}: {reason} (given: {e['input']!r})" if name else reason)
     return "; ".join(dict.fromkeys(problems))

@@ -10,6 +10,7 @@ import shlex
 import signal
 import sys
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -42,12 +43,27 @@ from matrix_graph.terminal.summary import print_run
 from matrix_graph.terminal.trace import printable
 from matrix_graph.terminal.trace import trace as traced
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 err = Console(stderr=True, highlight=False)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"matrix-graph {version('matrix-graph')}\n")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_version, help="say which this is"),
+    ] = False,
+) -> None:
     """Post-training data from a simulated society."""
 
 

@@ -137,7 +137,23 @@ def test_a_bad_yaml_names_the_option(tmp_path: Path) -> None:
     (tmp_path / "c.yaml").write_text("agents: 4\nagent: 5\n")
     done = cli("run", "c.yaml", "--out", "made", cwd=tmp_path)
     assert done.returncode == 2
-    assert "--agent: there is no such option" in done.stderr
+    assert "--agent: there is no such option; did you mean agents?" in done.stderr
+
+
+def test_a_yaml_may_name_options_as_the_command_line_does(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_text("max-calls: 5\ngroup_size: 2\nmodel: openai:x\n")
+    assert cli("estimate", "c.yaml", cwd=tmp_path).returncode == 0
+
+
+def test_it_says_which_it_is_and_what_it_does() -> None:
+    from matrix_graph import __version__
+
+    module = [sys.executable, "-m", "matrix_graph"]
+    done = subprocess.run([*module, "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"matrix-graph {__version__}\n"
+    for command in ([], ["run"]):
+        done = subprocess.run([*module, *command, "-h"], capture_output=True, text=True, check=True)
+        assert "Usage" in done.stdout
 
 
 def test_a_wrong_key_writes_nothing(server: FakeServer, tmp_path: Path) -> None:
