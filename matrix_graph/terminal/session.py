@@ -54,7 +54,9 @@ async def stoppable(
 
 @contextmanager
 def stopping(stopped: list[signal.Signals], err: Console) -> Iterator[None]:
-    """Cancel the running task at Ctrl-C and SIGTERM; a second one ends the process."""
+    """Cancel the running task at Ctrl-C, SIGTERM and where the terminal goes away (unless that is
+    to be ignored, as under nohup); a second one ends the process.
+    """
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     before: dict[signal.Signals, Any] = {}
@@ -66,7 +68,8 @@ def stopping(stopped: list[signal.Signals], err: Console) -> Iterator[None]:
         err.print("Stopping; what was answered is kept.")
         loop.call_soon_threadsafe(task.cancel)
 
-    for name in (signal.SIGINT, signal.SIGTERM):
+    gone = [] if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN else [signal.SIGHUP]
+    for name in (signal.SIGINT, signal.SIGTERM, *gone):
         before[name] = signal.signal(name, stop)
     try:
         yield

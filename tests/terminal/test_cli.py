@@ -252,7 +252,7 @@ def test_a_run_from_yaml_with_flags_on_top(server: FakeServer, tmp_path: Path) -
     assert cli("show", str(tmp_path)).returncode == 2
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_stops_cleanly_and_tells_how_to_go_on(
     server: FakeServer, tmp_path: Path, number: signal.Signals
 ) -> None:
