@@ -104,5 +104,5 @@ def _writable(path: Path | str) -> Iterator[None]:
 
     try:
         yield
-    except (OSError, InternalError) as error:
+    except (OSError, InternalError, ValueError) as error:
         raise InputError(f"No database can be kept in {path}: {error}") from error

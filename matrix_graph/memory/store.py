@@ -19,6 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from datetime import time as time_of_day
@@ -45,7 +46,7 @@ from langgraph.store.base import (
     validate_op_namespace,
 )
 
-from matrix_graph.errors import InputError
+from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.memory.folder import checked, hold, let_go, open_client, shared
 from matrix_graph.memory.indexing import PROBE, Embedded, Indexing
 from matrix_graph.memory.matrix import Vectors, unit
@@ -238,14 +239,16 @@ class ChromaStore(BaseStore):
         self.stop_ttl_sweeper()
         self._thread.shutdown()
         with self._known.lock:
-            self._postpone()
-            self._closed.set()
-            if not self._lent:
-                self._client.close()  # type: ignore[attr-defined]
-            if self._held:
-                let_go(self._held)
-        if self._remove:
-            self._remove()
+            try:
+                self._postpone()
+            finally:
+                self._closed.set()
+                if not self._lent:
+                    self._client.close()  # type: ignore[attr-defined]
+                if self._held:
+                    let_go(self._held)
+                if self._remove:
+                    self._remove()
 
     def sweep_ttl(self) -> int:
         """Delete the items whose time is over; how many they were."""
@@ -561,7 +564,8 @@ class _Sweeper(threading.Thread):
             store = self._store()
             if store is None:
                 return
-            store.sweep_ttl()
+            with suppress(MatrixError):  # the next sweep makes it good
+                store.sweep_ttl()
             del store
 
     def stop(self, timeout: float | None) -> bool:

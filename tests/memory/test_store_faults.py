@@ -542,3 +542,14 @@ def test_two_writers_over_a_server_tear_nothing(chroma_server: str) -> None:
     assert two.list_namespaces() == [("a",)]
     one.close()
     two.close()
+
+
+def test_a_folder_that_somebody_opened_with_other_settings_is_told(tmp_path: Path) -> None:
+    import chromadb
+    from chromadb.config import Settings
+
+    theirs = chromadb.PersistentClient(str(tmp_path), Settings(allow_reset=True))
+    with pytest.raises(InputError, match="different settings"):
+        ChromaStore(tmp_path)
+    theirs.close()  # type: ignore[attr-defined]
+    ChromaStore(tmp_path).close()
