@@ -157,11 +157,12 @@ def _inside() -> RunnableConfig:
 
 
 async def _begin(state: MatrixState) -> dict[str, Any]:
-    """What an earlier invocation of the thread counted is not this one's."""
+    """A thread that is invoked again goes on: rows that it kept count, and sources may be new."""
     example = '{"quota": 20, "wanted": [{"kind": "sft", "count": 10}]}'
     needed(state, "quota", example)
     read_requirements(needed(state, "wanted", example))
-    return {"taken": {}, "kept": {}, "generated": {}, "failed": 0, "exhausted": False}
+    counted = {name: state.get(name, {}) for name in ("taken", "kept", "generated")}
+    return {**counted, "failed": 0, "exhausted": False}
 
 
 async def _batch(state: MatrixState) -> Command[Literal["generator", "finish"]]:

@@ -114,6 +114,11 @@ class Resources:
         return run_name(self._context)
 
     @property
+    def threaded(self) -> bool:
+        """Whether the run is that of the graph's thread."""
+        return not self.named and bool(_thread_id())
+
+    @property
     def apart(self) -> dict[str, str]:
         """What tells questions to people and to the user's own agents apart by thread: what one was
         answered is no answer to another's.

@@ -12,8 +12,10 @@ from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.labels import label
 
-Kind = Literal["scenarios", "candidates", "samples", "rejections", "failures"]
-"""`candidates` are rows as they were written, before the filter; `samples` are those it kept."""
+Kind = Literal["scenarios", "candidates", "samples", "rejections", "failures", "standing"]
+"""`candidates` are rows as they were written, before the filter; `samples` are those it kept.
+`standing` is where the society of a thread stopped.
+"""
 
 _PAGE = 1_000
 

@@ -117,11 +117,12 @@ class _Nodes:
             return {}
         resources = await opened(runtime.context)
         memory, records = resources.memory(runtime.store), resources.records(runtime.store)
+        if resources.threaded and (standing := await records.aget("standing", "society")):
+            return standing
         if not resources.named and await records.aany("scenarios"):
             raise InputError(
-                f"The store holds the life of a society as {resources.run!r} already. Go on with "
-                "it on its thread, with the checkpointer that it had; or give another one a "
-                "thread_id, or a name (Context(run=...)), of its own."
+                f"The store holds the life of a society as {resources.run!r} already. Give this "
+                "one a thread_id, or a name (Context(run=...)), of its own."
             )
         past = [
             Memory(member.id, -1, number, post, "post", HEARD)
@@ -181,6 +182,12 @@ class _Nodes:
             "played": played,
         }
         if not chosen:
+            resources = await opened(runtime.context)
+            if resources.threaded:
+                # Within another graph no checkpoint of this one outlives the invocation.
+                standing = {name: value for name, value in update.items() if name != "reports"}
+                records = resources.records(runtime.store)
+                await records.asave("standing", {"society": standing})
             return Command(update=update, goto=END)
         sends = [
             Send(

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypedDict
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, StateGraph
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
 
-from matrix_graph import Context, Records, human_agent
+from matrix_graph import Context, Records, create_matrix, human_agent
 from matrix_graph.errors import InputError
 from matrix_graph.memory import ChromaStore
 from matrix_graph.society.graph import create_society
 from tests.helpers import context, groups
 
 PEOPLE = groups(2)
+
+
+class Mine(TypedDict, total=False):
+    quota: int
+    produced: int
+
+
 PLAYED = PEOPLE[0].members[0].id
 
 
@@ -66,6 +74,31 @@ async def test_a_thread_goes_on_with_a_larger_quota() -> None:
     scenarios = await Records(store, "t").aall("scenarios")
     assert before in scenarios
     assert len(scenarios) == 2
+
+
+async def test_a_society_within_another_graph_goes_on_too() -> None:
+    ctx, store = context(), InMemoryStore()
+    builder: Any = StateGraph(Mine, Context)
+    builder.add_node("society", create_society(PEOPLE).compile())
+    builder.add_edge(START, "society")
+    graph = builder.compile(checkpointer=InMemorySaver(), store=store)
+    for quota in (1, 1, 2):
+        out = await graph.ainvoke({"quota": quota}, thread("t"), context=ctx)
+        assert out["produced"] == quota
+        assert len(await Records(store, "t").aall("scenarios")) == quota
+    rounds = {s["round"] for s in await Records(store, "t").aall("scenarios")}
+    assert rounds == {0, 1}
+
+
+async def test_a_matrix_goes_on_on_its_thread() -> None:
+    ctx, store = context(), InMemoryStore()
+    graph = create_matrix(groups(2, 2)).compile(checkpointer=InMemorySaver(), store=store)
+    for quota, count in ((2, 1), (3, 2)):
+        given: Any = {"quota": quota, "wanted": [{"kind": "sft", "count": count}]}
+        out = await graph.ainvoke(given, thread("t"), context=ctx)
+        assert out["produced"] == quota
+        assert out["kept"] == {"sft": count}
+        assert len(out["rows"]) == count
 
 
 async def test_a_second_life_under_a_name_that_nobody_gave_is_refused() -> None:
