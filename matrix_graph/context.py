@@ -101,7 +101,7 @@ class Context:
                 f"{e['loc'][0]}: {e['msg']} (given: {e['input']!r:.100})"
                 for e in error.errors(include_url=False)
             ]
-            raise InputError(f"The context does not do: {'; '.join(problems)}") from error
+            raise InputError(f"Invalid context: {'; '.join(problems)}") from error
 
 
 @cache

@@ -67,17 +67,17 @@ class Mirror:
 
     def get(self, ids: Sequence[str]) -> dict[str, Stored]:
         """The items that are there, by id."""
-        found = {name: self._values[name] for name in ids if name in self._values}
-        missing = [name for name in ids if name not in found]
+        items = {name: self._values[name] for name in ids if name in self._values}
+        missing = [name for name in ids if name not in items]
         if missing:
             more = self._rows.get(missing)
             for item in more.values():
                 self._keep(item)
-            found |= more
-        for name in found:
+            items |= more
+        for name in items:
             self._values.move_to_end(name)
         self._trim()
-        return found
+        return items
 
     def fitting(self, ids: Sequence[str], wanted: Mapping[str, Any]) -> list[str]:
         """Those of these items whose values fit a filter.

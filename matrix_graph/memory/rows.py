@@ -129,13 +129,13 @@ class Rows:
 
     def get(self, ids: Sequence[str]) -> dict[str, Stored]:
         """The items that are there, by id."""
-        found: dict[str, Stored] = {}
+        items: dict[str, Stored] = {}
         for page in _pages(list(dict.fromkeys(ids)), _PAGE):
             with _failing():
                 rows = self._rows.get(ids=page, include=["metadatas"])
             for name, metadata in zip(rows["ids"], rows["metadatas"] or [], strict=True):
-                found[name] = _stored(name, metadata)
-        return found
+                items[name] = _stored(name, metadata)
+        return items
 
     def with_vectors(self, ids: Sequence[str]) -> Iterator[tuple[Stored, Vectors]]:
         """The items that are there, with their vectors, shape (parts, dims)."""

@@ -465,8 +465,8 @@ class ChromaStore(BaseStore):
                 break
             if name not in scores:
                 page.append(name)
-        found = mirror.get(page[op.offset :])
-        items = [found[name] for name in page[op.offset :] if name in found]
+        stored = mirror.get(page[op.offset :])
+        items = [stored[name] for name in page[op.offset :] if name in stored]
         self._refresh(items, op.refresh_ttl, mirror)
         return [SearchItem(**_fields_of(item), score=scores.get(item.id)) for item in items]
 

@@ -57,7 +57,7 @@ def create_society(
     """
     if not all(isinstance(group, Group) for group in groups or ()):
         raise InputError("groups= takes Groups, as build_groups and form_groups make them.")
-    own = runnables(agents)
+    runnable_agents = runnables(agents)
     by_id = {group.id: group for group in groups or ()}
     members = [member.id for group in groups or () for member in group.members]
     if not groups or len(by_id) < len(groups) or len(set(members)) < len(members):
@@ -72,13 +72,13 @@ def create_society(
             )
     if "" in members:
         raise InputError("A member's id is empty; give each profile an id.")
-    people = [name for name, agent in own.items() if is_person(agent)]
+    people = [name for name, agent in runnable_agents.items() if is_person(agent)]
     if people and not agent_checkpoints:
         raise InputError(
             f"{', '.join(people)} is played by a person, whose answers are kept in checkpoints "
             "inside the group; leave agent_checkpoints=True."
         )
-    if strangers := own.keys() - set(members):
+    if strangers := runnable_agents.keys() - set(members):
         raise InputError(
             f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id."
         )
@@ -87,7 +87,7 @@ def create_society(
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
     for group in groups:
-        graph = create_group(group, by_id, own, durable=agent_checkpoints).compile(
+        graph = create_group(group, by_id, runnable_agents, durable=agent_checkpoints).compile(
             checkpointer=None if agent_checkpoints else False, name=group.id
         )
         builder.add_node(group.id, graph, metadata={"group": group.id})

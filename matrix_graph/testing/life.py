@@ -85,11 +85,11 @@ class Life(RuleBasedStateMachine):
     def search(self, labels: list[str], wanted: dict[str, Any] | None) -> None:
         """List what is under a prefix and fits."""
         prefix = (self.root, *labels)
-        found = {
+        items = {
             (i.namespace, i.key): i.value
             for i in self.store.search(prefix, filter=wanted, limit=200)
         }
-        assert found == {
+        assert items == {
             key: value for key, value in self._under(prefix).items() if _fits(value, wanted)
         }
 
@@ -97,12 +97,12 @@ class Life(RuleBasedStateMachine):
     def similar(self, labels: list[str], query: str) -> None:
         """Rank what is under a prefix: equal texts come first."""
         prefix = (self.root, *labels)
-        found = self.store.search(prefix, query=query, limit=200)
+        items = self.store.search(prefix, query=query, limit=200)
         there = self._under(prefix)
         equal = {key for key, value in there.items() if value["text"] == query}
-        assert {(i.namespace, i.key) for i in found[: len(equal)]} == equal
-        assert len(found) == len({(i.namespace, i.key) for i in found})
-        assert {(i.namespace, i.key) for i in found} <= set(there)
+        assert {(i.namespace, i.key) for i in items[: len(equal)]} == equal
+        assert len(items) == len({(i.namespace, i.key) for i in items})
+        assert {(i.namespace, i.key) for i in items} <= set(there)
 
     @rule()
     def namespaces(self) -> None:

@@ -169,15 +169,15 @@ class StoreConformance:
             ({"missing": 1}, ""),
         ):
             assert {i.key for i in store.search((root,), filter=wanted)} == set(keys), wanted
-            found = store.search((root,), filter=wanted, query="number 2")
-            assert {i.key for i in found} == set(keys), wanted
+            items = store.search((root,), filter=wanted, query="number 2")
+            assert {i.key for i in items} == set(keys), wanted
 
     def test_search_ranks_by_similarity(self, store: BaseStore, root: str) -> None:
         for key, text in {"x": "red boat in the harbour", "y": "an oven", "z": "red boat"}.items():
             store.put((root,), key, {"text": text})
-        found = store.search((root,), query="red boat")
-        assert [i.key for i in found[:2]] == ["z", "x"]
-        scores = [i.score for i in found]
+        items = store.search((root,), query="red boat")
+        assert [i.key for i in items[:2]] == ["z", "x"]
+        scores = [i.score for i in items]
         assert scores[0] == pytest.approx(1, abs=1e-3)
         assert scores == sorted(scores, reverse=True)  # type: ignore[type-var]
         assert [i.key for i in store.search((root,), query="red boat", limit=1, offset=1)] == ["x"]
@@ -185,9 +185,9 @@ class StoreConformance:
     def test_what_is_not_indexed_is_not_ranked(self, store: BaseStore, root: str) -> None:
         store.put((root,), "plain", {"text": "red boat"}, index=False)
         store.put((root,), "other", {"text": "an oven"})
-        found = {i.key: i.score for i in store.search((root,), query="red boat")}
-        assert found.get("plain") is None
-        assert found["other"] is not None
+        items = {i.key: i.score for i in store.search((root,), query="red boat")}
+        assert items.get("plain") is None
+        assert items["other"] is not None
 
     def test_an_items_fields_can_be_named(self, store: BaseStore, root: str) -> None:
         store.put((root,), "k", {"text": "oven", "tags": ["boat", "kite"]}, index=["tags[*]"])
@@ -207,9 +207,9 @@ class StoreConformance:
     def test_equal_texts_are_all_found(self, store: BaseStore, root: str) -> None:
         for n in range(40):
             store.put((root, str(n % 3)), str(n), {"text": "red boat" if n % 2 else "oven"})
-        found = store.search((root,), query="red boat", limit=20)
-        assert {int(i.key) % 2 for i in found} == {1}
-        assert len(found) == 20
+        items = store.search((root,), query="red boat", limit=20)
+        assert {int(i.key) % 2 for i in items} == {1}
+        assert len(items) == 20
 
     def test_pages_do_not_overlap(self, store: BaseStore, root: str) -> None:
         for n in range(25):
@@ -301,5 +301,5 @@ class StoreConformance:
             await asyncio.gather(*map(live, range(20)))
 
         asyncio.run(all_live())
-        found = store.search((root,), limit=100)
-        assert [item.value["n"] for item in found] == [7] * 20
+        items = store.search((root,), limit=100)
+        assert [item.value["n"] for item in items] == [7] * 20
