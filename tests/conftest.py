@@ -2,7 +2,8 @@
 
 No test reaches the network: connections go to this machine or fail. None starts a process unless
 it is marked `process`, so that the quick ones can be told from the others. None fails since the
-machine is busy, or since the suite was started in the background, where shells have Ctrl-C ignored.
+machine is busy, or since the suite was started in the background or under nohup, where signals are
+ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from matrix_graph.testing import FakeServer
 _connect, _start = socket.socket.connect, subprocess.Popen.__init__
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# Children inherit what is ignored, but no handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:
