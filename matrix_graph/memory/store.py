@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import os
 import shutil
 import tempfile
@@ -18,40 +17,25 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from datetime import time as time_of_day
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-from uuid import UUID
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from langchain_core.embeddings import Embeddings
-from langgraph.store.base import (
-    BaseStore,
-    GetOp,
-    IndexConfig,
-    Item,
-    ListNamespacesOp,
-    MatchCondition,
-    Op,
-    PutOp,
-    Result,
-    SearchItem,
-    SearchOp,
-    TTLConfig,
-    validate_op_namespace,
-)
+from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
-from matrix_graph.errors import InputError, MatrixError
+from matrix_graph.errors import InputError
+from matrix_graph.memory.batch import Batch
 from matrix_graph.memory.folder import checked, hold, let_go, open_client, shared
-from matrix_graph.memory.indexing import PROBE, Embedded, Indexing
+from matrix_graph.memory.indexing import PROBE, Indexing
+from matrix_graph.memory.lifetimes import Lifetimes, Sweeper
 from matrix_graph.memory.matrix import Vectors, unit
 from matrix_graph.memory.mirror import Mirror
-from matrix_graph.memory.rows import Namespace, Rows, Stored, row_id
+from matrix_graph.memory.reading import results_of
+from matrix_graph.memory.rows import Rows, Stored
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
@@ -123,9 +107,9 @@ class ChromaStore(BaseStore):
         self.ttl_config = ttl
         self._indexing = Indexing(index) if index else None
         self._probed = index is None
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[Batch] = deque()
         self._process = os.getpid()
-        self._sweeper: _Sweeper | None = None
+        self._sweeper: Sweeper | None = None
         self._closed = threading.Event()
         # One thread for all: Chroma works for one caller at a time, and each thread would keep its
         # own heap.
@@ -149,6 +133,9 @@ class ChromaStore(BaseStore):
         if self._held:
             mine = _Known(Mirror(self._rows))
             self._known = shared(self._held).setdefault(collection, mine)
+        self._lifetimes = Lifetimes(
+            self._rows, ttl, self._known.postponed, at_once=self._held is None
+        )
 
     @classmethod
     def from_conn_string(
@@ -214,23 +201,25 @@ class ChromaStore(BaseStore):
             StoreFailed: the disk or the server failed.
             All before anything was written.
         """
-        waiting = self._prepared(ops)
+        self._check_open()
+        batch = Batch.of(ops)
         if self._indexing:
-            waiting.embedded = self._indexing.embed(waiting.ops, not self._probed)
-        self._carry_out([waiting])
-        return waiting.done.result()
+            batch.embedded = self._indexing.embed(batch.ops, not self._probed)
+        self._carry_out([batch])
+        return batch.done.result()
 
     async def abatch(self, ops: Iterable[Op]) -> list[Result]:
         """As `batch`; embedding is awaited, and Chroma works in a thread.
 
         Cancelled before its turn has come, it is not carried out.
         """
-        waiting = self._prepared(ops)
+        self._check_open()
+        batch = Batch.of(ops)
         if self._indexing:
-            waiting.embedded = await self._indexing.aembed(waiting.ops, not self._probed)
-        self._waiting.append(waiting)
+            batch.embedded = await self._indexing.aembed(batch.ops, not self._probed)
+        self._waiting.append(batch)
         self._thread.submit(self._drain)
-        return await asyncio.wrap_future(waiting.done)
+        return await asyncio.wrap_future(batch.done)
 
     def close(self) -> None:
         """Let go of the database; the store must not be used afterwards."""
@@ -240,7 +229,7 @@ class ChromaStore(BaseStore):
         self._thread.shutdown()
         with self._known.lock:
             try:
-                self._postpone()
+                self._lifetimes.write()
             finally:
                 self._closed.set()
                 if not self._lent:
@@ -254,7 +243,7 @@ class ChromaStore(BaseStore):
         """Delete the items whose time is over; how many they were."""
         self._check_open()
         with self._known.lock:
-            self._postpone()
+            self._lifetimes.write()
             over = self._rows.expired(time.time())
             if over:
                 self._write(dict.fromkeys(over), self._mirror())
@@ -270,31 +259,13 @@ class ChromaStore(BaseStore):
         """
         minutes = sweep_interval_minutes or (self.ttl_config or {}).get("sweep_interval_minutes")
         if self._sweeper is None:
-            self._sweeper = _Sweeper(self, 60 * (minutes or 5))
+            self._sweeper = Sweeper(self, 60 * (minutes or 5))
             self._sweeper.start()
 
     def stop_ttl_sweeper(self, timeout: float | None = None) -> bool:
         """Stop sweeping; whether that was done within `timeout` seconds."""
         sweeper, self._sweeper = self._sweeper, None
         return sweeper is None or sweeper.stop(timeout)
-
-    def _prepared(self, ops: Iterable[Op]) -> _Waiting:
-        self._check_open()
-        waiting = _Waiting(list(ops))
-        for place, op in enumerate(waiting.ops):
-            validate_op_namespace(op)
-            if isinstance(op, GetOp):
-                waiting.gets[place] = row_id(op.namespace, op.key)
-            elif isinstance(op, PutOp):
-                name = row_id(op.namespace, op.key)
-                _encodable(name)
-                waiting.texts[name] = None if op.value is None else _json(op.value)
-                waiting.puts[name] = op
-                if op.ttl is not None and not op.ttl >= 0:
-                    raise InputError(f"ttl is {op.ttl}; give minutes, or None for ever.")
-            elif not isinstance(op, SearchOp | ListNamespacesOp):
-                raise ValueError(f"Unknown operation type: {type(op)}")
-        return waiting
 
     def _check_open(self) -> None:
         if self._closed.is_set():
@@ -333,7 +304,7 @@ class ChromaStore(BaseStore):
 
     def _drain(self) -> None:
         """Carry out what waits."""
-        waiting: list[_Waiting] = []
+        waiting: list[Batch] = []
         while self._waiting:
             one = self._waiting.popleft()
             if one.done.set_running_or_notify_cancel():
@@ -341,7 +312,7 @@ class ChromaStore(BaseStore):
         if waiting:
             self._carry_out(waiting)
 
-    def _carry_out(self, together: Sequence[_Waiting]) -> None:
+    def _carry_out(self, together: Sequence[Batch]) -> None:
         """Carry out batches, in their order, and give each its results or its error."""
         with self._known.lock:
             try:
@@ -359,13 +330,13 @@ class ChromaStore(BaseStore):
     def _mirror(self) -> Mirror:
         return self._known.mirror or Mirror(self._rows, EXACT)
 
-    def _answer(self, together: Sequence[_Waiting], mirror: Mirror) -> None:
+    def _answer(self, together: Sequence[Batch], mirror: Mirror) -> None:
         needed = [name for one in together for name in one.names]
         if self._known.mirror:
             needed = [name for name in needed if name in mirror.listed]
         stored = mirror.get(needed)
         pending: dict[str, tuple[Stored, Vectors] | None] = {}
-        answered: list[tuple[_Waiting, list[Result]]] = []
+        answered: list[tuple[Batch, list[Result]]] = []
 
         def flush() -> None:
             self._write(pending, mirror)
@@ -379,61 +350,22 @@ class ChromaStore(BaseStore):
                 self._check_probe(one.embedded.documents[PROBE])
             if pending and (len(pending) >= TOGETHER or one.looks_around):
                 flush()
-            answered.append((one, self._read(one, stored, mirror)))
-            for name, op in one.puts.items():
-                pending[name] = self._made(one, name, op, stored.get(name))
-                put = pending[name]
+            answered.append((one, results_of(one, stored, mirror, self._lifetimes)))
+            for name in one.puts:
+                put = one.made(name, stored.get(name), self._indexing, self._rows.dims)
+                pending[name] = put
                 if put:
                     stored[name] = put[0]
                 else:
                     stored.pop(name, None)
         flush()
 
-    def _read(self, one: _Waiting, stored: Mapping[str, Stored], mirror: Mirror) -> list[Result]:
-        results: list[Result] = [None] * len(one.ops)
-        for place, op in enumerate(one.ops):
-            if isinstance(op, GetOp):
-                item = stored.get(one.gets[place])
-                if item and not self._is_over(item):
-                    results[place] = Item(**_fields_of(item))
-                    self._refresh([item], op.refresh_ttl, mirror)
-            elif isinstance(op, SearchOp):
-                results[place] = self._search(op, one.embedded, mirror)
-            elif isinstance(op, ListNamespacesOp):
-                results[place] = self._namespaces(op, mirror)
-        return results
-
-    def _made(
-        self, one: _Waiting, name: str, op: PutOp, old: Stored | None
-    ) -> tuple[Stored, Vectors] | None:
-        """The item that a put makes and its vectors; None where it deletes."""
-        text = one.texts[name]
-        if text is None:
-            return None
-        texts = self._indexing.texts(op) if self._indexing else []
-        points = [one.embedded.documents[part] for part in texts]
-        vectors = np.stack(points) if points else np.zeros((0, self._rows.dims), dtype=np.float32)
-        now = datetime.now(UTC)
-        expires = None if op.ttl is None else now.timestamp() + 60 * op.ttl
-        made = Stored(
-            name,
-            op.namespace,
-            op.key,
-            text,
-            old.created if old else now.isoformat(),
-            now.isoformat(),
-            len(points),
-            op.ttl,
-            expires,
-        )
-        return made, vectors
-
     def _write(self, pending: Mapping[str, tuple[Stored, Vectors] | None], mirror: Mirror) -> None:
         puts = [put for put in pending.values() if put]
         deletes = [name for name, put in pending.items() if put is None]
         try:
             if pending:
-                self._postpone(but=pending)
+                self._lifetimes.write(but=pending)
                 self._rows.write(puts, deletes)
         except BaseException:
             # How much of it there is only the rows know.
@@ -445,173 +377,8 @@ class ChromaStore(BaseStore):
         for name in deletes:
             mirror.drop(name)
 
-    def _search(self, op: SearchOp, embedded: Embedded, mirror: Mirror) -> list[SearchItem]:
-        ids = mirror.under(op.namespace_prefix)
-        over = self._over()
-        if over:
-            ids = [name for name in ids if name not in over]
-        if op.filter:
-            ids = mirror.fitting(ids, op.filter)
-        wanted = op.offset + op.limit
-        best: list[tuple[str, float]] = []
-        if op.query and self._indexing:
-            query = embedded.queries[op.query]
-            best = mirror.nearest(query, ids, wanted, op.namespace_prefix)
-        scores: dict[str, float | None] = dict(best)
-        page = [name for name, _ in best[:wanted]]
-        # As in LangGraph's own stores, items without a vector fill up the page.
-        for name in ids:
-            if len(page) >= wanted:
-                break
-            if name not in scores:
-                page.append(name)
-        stored = mirror.get(page[op.offset :])
-        items = [stored[name] for name in page[op.offset :] if name in stored]
-        self._refresh(items, op.refresh_ttl, mirror)
-        return [SearchItem(**_fields_of(item), score=scores.get(item.id)) for item in items]
-
-    def _namespaces(self, op: ListNamespacesOp, mirror: Mirror) -> list[Namespace]:
-        over = self._over()
-        fitting = [
-            namespace
-            for namespace, ids in mirror.namespaces.items()
-            if all(_fits(condition, namespace) for condition in op.match_conditions or ())
-            and not (over and over.issuperset(ids))
-        ]
-        cut = {ns[: op.max_depth] if op.max_depth is not None else ns for ns in fitting}
-        return sorted(cut)[op.offset : op.offset + op.limit]
-
-    def _omits(self) -> bool:
-        return bool((self.ttl_config or {}).get("omit_expired"))
-
-    def _is_over(self, item: Stored) -> bool:
-        if item.expires is None or not self._omits():
-            return False
-        return max(item.expires, self._known.postponed.get(item.id, 0)) <= time.time()
-
-    def _over(self) -> set[str]:
-        """The items that are still there though their time is over, where these are left out."""
-        if not self._omits():
-            return set()
-        now = time.time()
-        later = {name for name, end in self._known.postponed.items() if end > now}
-        return set(self._rows.expired(now)) - later
-
-    def _refresh(self, items: Sequence[Stored], wanted: bool, mirror: Mirror) -> None:
-        if not wanted or not (self.ttl_config or {}).get("refresh_on_read"):
-            return
-        for item in items:
-            if item.ttl is not None:
-                end = time.time() + 60 * item.ttl
-                self._known.postponed[item.id] = end
-                mirror.postpone(item.id, end)
-        if self._held is None:
-            self._postpone()
-
-    def _postpone(self, but: Iterable[str] = ()) -> None:
-        for name in but:
-            self._known.postponed.pop(name, None)
-        if self._known.postponed:
-            self._rows.postpone(self._known.postponed)
-            self._known.postponed.clear()
-
-
-@dataclass
-class _Waiting:
-    """A batch that is to be carried out.
-
-    Attributes:
-        gets: The ids that are read, by the operation's place.
-        puts: The last put of each id.
-        texts: The values of the puts as JSON, None where one deletes.
-    """
-
-    ops: list[Op]
-    gets: dict[int, str] = field(default_factory=dict)
-    puts: dict[str, PutOp] = field(default_factory=dict)
-    texts: dict[str, str | None] = field(default_factory=dict)
-    embedded: Embedded = field(default_factory=lambda: Embedded({}, {}))
-    done: Future[list[Result]] = field(default_factory=Future)
-
-    @property
-    def names(self) -> list[str]:
-        """The ids of all that is read or put."""
-        return [*self.gets.values(), *self.puts]
-
-    @property
-    def looks_around(self) -> bool:
-        """Whether it reads more than single items."""
-        return any(isinstance(op, SearchOp | ListNamespacesOp) for op in self.ops)
-
 
 def _remove(folder: str, process: int) -> None:
     # A forked child leaves its parent's folder alone.
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-class _Sweeper(threading.Thread):
-    """Sweeps a store for as long as there is one."""
-
-    def __init__(self, store: ChromaStore, seconds: float) -> None:
-        super().__init__(daemon=True, name="ttl-sweeper")
-        self._store = weakref.ref(store)
-        self._seconds = seconds
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        while not self._stopped.wait(self._seconds):
-            store = self._store()
-            if store is None:
-                return
-            with suppress(MatrixError):  # the next sweep makes it good
-                store.sweep_ttl()
-            del store
-
-    def stop(self, timeout: float | None) -> bool:
-        self._stopped.set()
-        self.join(timeout)
-        return not self.is_alive()
-
-
-def _json(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=_plain)
-    _encodable(text)
-    return text
-
-
-def _encodable(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise TypeError(f"Half of a surrogate pair cannot be stored: {text!r:.100}") from error
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, datetime | date | time_of_day):
-        return value.isoformat()
-    if isinstance(value, UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is not JSON serializable: {value!r:.100}")
-
-
-def _fields_of(item: Stored) -> dict[str, Any]:
-    return {
-        "value": json.loads(item.text),
-        "key": item.key,
-        "namespace": item.namespace,
-        "created_at": datetime.fromisoformat(item.created),
-        "updated_at": datetime.fromisoformat(item.updated),
-    }
-
-
-def _fits(condition: MatchCondition, namespace: Namespace) -> bool:
-    path = condition.path
-    if len(namespace) < len(path):
-        return False
-    part = (
-        namespace[: len(path)]
-        if condition.match_type == "prefix"
-        else namespace[len(namespace) - len(path) :]
-    )
-    return all(wanted in ("*", label) for wanted, label in zip(path, part, strict=True))
