@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from weakref import WeakKeyDictionary, finalize
+from weakref import WeakKeyDictionary, WeakValueDictionary, finalize
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.runnables import Runnable
@@ -84,8 +84,10 @@ class Resources:
         _set_prices(context, account, {self.model.name, self.student.name})
         self.loop: asyncio.AbstractEventLoop | None = None
         self._buffers: WeakKeyDictionary[BaseStore, Buffer] = WeakKeyDictionary()
-        self._memories: WeakKeyDictionary[BaseStore, dict[str, EpisodicMemory]]
+        # Nodes at work keep theirs alive: two of one run would write over each other.
+        self._memories: WeakKeyDictionary[BaseStore, WeakValueDictionary[str, EpisodicMemory]]
         self._memories = WeakKeyDictionary()
+        self._recent: dict[EpisodicMemory, None] = {}
 
     def serves(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether nobody in another event loop uses it."""
@@ -133,9 +135,10 @@ class Resources:
             InputError: the graph was compiled without a store.
         """
         store = _needed(store)
-        memories, run = self._memories.setdefault(store, {}), self.run
-        if run not in memories:
-            memories[run] = EpisodicMemory(
+        memories, run = self._memories.setdefault(store, WeakValueDictionary()), self.run
+        memory = memories.get(run)
+        if memory is None:
+            memory = memories[run] = EpisodicMemory(
                 store,
                 self.embedder,
                 run=run,
@@ -144,10 +147,11 @@ class Resources:
                 consolidate=self._consolidated,
             )
         # The one used last comes last.
-        memories[run] = memories.pop(run)
-        if len(memories) > _MEMORIES and not self._buffer(store).waiting:
-            del memories[next(iter(memories))]
-        return memories[run]
+        self._recent.pop(memory, None)
+        self._recent[memory] = None
+        while len(self._recent) > _MEMORIES and not self._buffer(store).waiting:
+            del self._recent[next(iter(self._recent))]
+        return memory
 
     def records(self, store: BaseStore | None) -> Records:
         """The records of this run in the graph's store. Errors as `memory`."""

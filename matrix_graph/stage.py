@@ -77,7 +77,12 @@ def synchronous(work: Callable[..., Coroutine[Any, Any, T]]) -> Callable[..., T]
     """The same for code that is not asynchronous: it waits while `work` runs in the loop beside."""
 
     def run(*args: Any, **options: Any) -> T:
-        future = asyncio.run_coroutine_threadsafe(work(*args, **options), _beside())
+        loop = _beside()
+        if asyncio._get_running_loop() is loop:
+            raise InputError(
+                "A node that is asynchronous called invoke(); it has to await ainvoke()."
+            )
+        future = asyncio.run_coroutine_threadsafe(work(*args, **options), loop)
         try:
             return future.result()
         except BaseException:

@@ -25,6 +25,7 @@ from matrix_graph import (
 from matrix_graph.errors import InputError
 from matrix_graph.llm.usage import Usage
 from matrix_graph.resources import opening
+from matrix_graph.stage import synchronous
 from matrix_graph.testing import FakeServer
 from tests.filtering.test_planted import clean
 from tests.helpers import context, groups
@@ -88,6 +89,17 @@ def test_a_person_is_asked_in_the_synchronous_form_too() -> None:
         state = graph.invoke(Command(resume="I mend the net."), CONFIG, context=ctx)
     (scenario,) = Records(store, "t").all("scenarios")
     assert {a["text"] for a in scenario["actions"] if a["agent"] == played} == {"I mend the net."}
+
+
+def test_invoke_inside_an_asynchronous_node_is_refused() -> None:
+    async def inner() -> int:
+        return 1
+
+    async def outer() -> int:
+        return synchronous(inner)()
+
+    with pytest.raises(InputError, match="await ainvoke"):
+        synchronous(outer)()
 
 
 def test_an_error_of_a_node_reaches_the_caller() -> None:

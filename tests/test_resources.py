@@ -18,6 +18,7 @@ from langgraph.graph import START, StateGraph
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph import Context, ModulatedState, RunConfig, add_modulator, arun, create_society
+from matrix_graph import resources as resources_module
 from matrix_graph.errors import CapReached, InputError
 from matrix_graph.llm.journal import entries_in
 from matrix_graph.llm.provider import fault_of
@@ -137,6 +138,22 @@ async def test_each_thread_has_a_journal_and_a_resume_finds_its_answers(
     assert server.requests["ok"] == 2 * asked, "another thread is another life"
     await request("../one")
     assert set(_folders(tmp_path)) == {tmp_path / "journals"}
+
+
+async def test_a_memory_in_use_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = iter(["a", "b", "c", "a", "b"])
+    monkeypatch.setattr(resources_module, "_MEMORIES", 1)
+    monkeypatch.setattr(resources_module, "run_name", lambda _: next(names))
+    store, ctx = InMemoryStore(), context()
+    async with opening(ctx) as resources:
+        first, second = resources.memory(store), resources.memory(store)
+        dropped = weakref.ref(second)
+        del second
+        resources.memory(store)
+        gc.collect()
+        assert resources.memory(store) is first
+        assert dropped() is None
+        assert resources.memory(store) is not first
 
 
 async def test_every_conversation_is_routed() -> None:

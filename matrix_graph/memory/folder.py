@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from filelock import FileLock, Timeout
 
@@ -82,6 +83,23 @@ def open_client(folder: Path) -> ClientAPI:
     # Chroma cannot be opened from two threads at once.
     with _holding, _writable(folder):
         return chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+
+
+def client_at(url: str) -> ClientAPI:
+    """A client of the Chroma server at `http://HOST:PORT`.
+
+    Raises:
+        InputError: no server answers there.
+    """
+    import chromadb
+
+    parts = urlsplit(url)
+    try:
+        return chromadb.HttpClient(
+            host=parts.hostname or "", port=parts.port or 8000, ssl=parts.scheme == "https"
+        )
+    except ValueError as error:
+        raise InputError(f"No Chroma server answers at {url}: {error}") from error
 
 
 def checked(client: ClientAPI) -> ClientAPI:

@@ -267,7 +267,7 @@ def _failing(name: str | None = None) -> Iterator[None]:
 
     try:
         yield
-    except (ChromaError, OSError, httpx.HTTPError, ValueError) as error:
-        if name is not None and isinstance(error, ValueError | ChromaError):
+    except (ChromaError, OSError, httpx.HTTPError) as error:
+        if name is not None and isinstance(error, ChromaError):
             raise InputError(f"The collection {name!r} cannot be opened: {error}") from error
         raise StoreFailed(f"Chroma did not carry it out: {error}") from error

@@ -29,7 +29,7 @@ from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
 from matrix_graph.errors import InputError
 from matrix_graph.memory.batch import Batch
-from matrix_graph.memory.folder import checked, hold, let_go, open_client, shared
+from matrix_graph.memory.folder import checked, client_at, hold, let_go, open_client, shared
 from matrix_graph.memory.indexing import PROBE, Indexing
 from matrix_graph.memory.lifetimes import Lifetimes, Sweeper
 from matrix_graph.memory.matrix import Vectors, unit
@@ -149,15 +149,7 @@ class ChromaStore(BaseStore):
         and `async with`.
         """
         if conn_string.startswith(("http://", "https://")):
-            from urllib.parse import urlsplit
-
-            import chromadb
-
-            url = urlsplit(conn_string)
-            client = chromadb.HttpClient(
-                host=url.hostname or "", port=url.port or 8000, ssl=url.scheme == "https"
-            )
-            store = cls(client=client, index=index, ttl=ttl)
+            store = cls(client=client_at(conn_string), index=index, ttl=ttl)
             store._lent = False
             return store
         return cls(conn_string, index=index, ttl=ttl)

@@ -5,6 +5,7 @@ memories → router ⇄ group₁ … group_K
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from langgraph.types import Command, Send
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
+from matrix_graph.llm.journal import digest_of
 from matrix_graph.memory import Memory
 from matrix_graph.resources import opened
 from matrix_graph.schema import Group
@@ -102,6 +104,9 @@ class _Nodes:
 
     def __init__(self, groups: Mapping[str, Group]) -> None:
         self._groups = groups
+        # Two societies may be nodes of one graph, and live on one thread.
+        members = {group.id: [member.id for member in group.members] for group in groups.values()}
+        self._id = digest_of(json.dumps(members, sort_keys=True))
 
     async def memories(self, state: SocietyState, runtime: Runtime[Context]) -> dict[str, Any]:
         """Give every agent the memory of its posts, and every modulator that of its group.
@@ -117,9 +122,10 @@ class _Nodes:
             return {}
         resources = await opened(runtime.context)
         memory, records = resources.memory(runtime.store), resources.records(runtime.store)
-        if resources.threaded and (standing := await records.aget("standing", "society")):
+        if resources.threaded and (standing := await records.aget("standing", self._id)):
             return standing
-        if not resources.named and await records.aany("scenarios"):
+        lived = [] if resources.named else await records.aall("scenarios")
+        if any(scenario["group"] in self._groups for scenario in lived):
             raise InputError(
                 f"The store holds the life of a society as {resources.run!r} already. Give this "
                 "one a thread_id, or a name (Context(run=...)), of its own."
@@ -187,7 +193,7 @@ class _Nodes:
                 # Within another graph no checkpoint of this one outlives the invocation.
                 standing = {name: value for name, value in update.items() if name != "reports"}
                 records = resources.records(runtime.store)
-                await records.asave("standing", {"society": standing})
+                await records.asave("standing", {self._id: standing})
             return Command(update=update, goto=END)
         sends = [
             Send(

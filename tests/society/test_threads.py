@@ -90,6 +90,20 @@ async def test_a_society_within_another_graph_goes_on_too() -> None:
     assert rounds == {0, 1}
 
 
+async def test_two_societies_of_one_graph_both_live() -> None:
+    ctx, store = context(), InMemoryStore()
+    builder: Any = StateGraph(Mine, Context)
+    for group in groups(2, 2):
+        builder.add_node(group.id, create_society([group]).compile())
+    builder.add_edge(START, "group-001")
+    builder.add_edge("group-001", "group-002")
+    graph = builder.compile(checkpointer=InMemorySaver(), store=store)
+    for quota in (1, 2):
+        await graph.ainvoke({"quota": quota}, thread("t"), context=ctx)
+        lived = [s["group"] for s in await Records(store, "t").aall("scenarios")]
+        assert sorted(lived) == ["group-001"] * quota + ["group-002"] * quota
+
+
 async def test_a_matrix_goes_on_on_its_thread() -> None:
     ctx, store = context(), InMemoryStore()
     graph = create_matrix(groups(2, 2)).compile(checkpointer=InMemorySaver(), store=store)
