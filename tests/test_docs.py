@@ -55,6 +55,33 @@ def test_it_runs(page: Path, language: str, code: str, server: FakeServer, tmp_p
     assert done.stdout.strip() or language == "sh"
 
 
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize("checker", ["mypy", "pyright"])
+def test_snippets_are_typed_right_without_plugins(checker: str, tmp_path: Path) -> None:
+    for page in PAGES:
+        for number, (language, code) in enumerate(BLOCK.findall(page.read_text("utf-8"))):
+            if language == "python":
+                (tmp_path / f"{page.stem}_{number}.py").write_text(code, "utf-8")
+    wrong = 'from matrix_graph import RunConfig\n\nRunConfig(agents="four")\nRunConfig(outt="x")\n'
+    (tmp_path / "wrong.py").write_text(wrong, "utf-8")
+    (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "standard"}', "utf-8")
+    (tmp_path / "mypy.ini").write_text("[mypy]\n", "utf-8")
+    files = sorted(path.name for path in tmp_path.glob("*.py"))
+    command = {
+        "mypy": ["-m", "mypy", "--config-file", "mypy.ini", "--check-untyped-defs", *files],
+        # Pyright with its JavaScript in the wheel.
+        "pyright": ["-m", "basedpyright", "--pythonpath", sys.executable],
+    }[checker]
+    done = subprocess.run(
+        [sys.executable, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    problems = [line for line in done.stdout.splitlines() if "error:" in line]
+    assert len(files) > 10, done.stderr
+    assert all("wrong.py" in problem for problem in problems), problems
+    assert len(problems) == 2, done.stdout + done.stderr
+
+
 def test_the_readme_is_a_front_page() -> None:
     assert len(PAGES[0].read_text("utf-8").splitlines()) <= 150
 

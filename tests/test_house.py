@@ -14,12 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "matrix_graph"
 BASE = {"errors", "schema"}
-STAGE = BASE | {"asking", "stage", "llm", "memory", "context", "resources"}
+STAGE = BASE | {"asking", "tables", "stage", "llm", "memory", "context", "resources"}
 RUNS = STAGE | {"amendments", "society", "generation", "filtering", "export", "pipeline"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "schema": set(),
     "asking": {"errors"},
+    "tables": {"errors"},
     "stage": {"errors"},
     "llm": BASE,
     "memory": BASE | {"llm"},

@@ -23,6 +23,7 @@ from matrix_graph.llm.tasks import run_sync
 from matrix_graph.runs.config import JOURNAL, RunConfig
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.folder import check_folder, clear_folder
+from matrix_graph.runs.given import tables_in
 from matrix_graph.runs.record import RunRecord, asked
 from matrix_graph.runs.runner import Listener, RunResult, arun
 from matrix_graph.schema import Action, Row
@@ -38,29 +39,29 @@ class Difference(NamedTuple):
     there: Action | None
 
 
-def fork_run(record: RunRecord, change: Change, out: Path) -> RunResult:
+def fork_run(record: RunRecord, change: Change, out: str | Path) -> RunResult:
     """`afork_run` for code that is not asynchronous."""
     return run_sync(afork_run(record, change, out))
 
 
 async def afork_run(
-    record: RunRecord, change: Change, out: Path, listen: Listener | None = None
+    record: RunRecord, change: Change, out: str | Path, listen: Listener | None = None
 ) -> RunResult:
     """Run the record's run again in `out`, with a change in its past, to its end.
 
     Raises:
         InputError: no such call, an empty text, or something in `out` already.
     """
-    await asyncio.to_thread(begin_branch, record.folder, change, out)
-    return await arun(RunConfig.model_validate({"out": out}), resume=True, listen=listen)
+    await asyncio.to_thread(begin_branch, record.folder, change, Path(out))
+    return await arun(RunConfig(out=out), resume=True, listen=listen)
 
 
-def replay_run(folder: Path, out: Path, *, overwrite: bool = False) -> RunResult:
+def replay_run(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> RunResult:
     """`areplay_run` for code that is not asynchronous."""
     return run_sync(areplay_run(folder, out, overwrite=overwrite))
 
 
-async def areplay_run(folder: Path, out: Path, *, overwrite: bool = False) -> RunResult:
+async def areplay_run(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> RunResult:
     """Live a run again in `out` from its beginning and its journals alone, as far as they go; no
     model is asked.
 
@@ -70,8 +71,8 @@ async def areplay_run(folder: Path, out: Path, *, overwrite: bool = False) -> Ru
     Raises:
         InputError: there is no run in `folder`, or something in `out` already.
     """
-    await asyncio.to_thread(_begin_replay, folder, out, overwrite)
-    return await arun(RunConfig.model_validate({"out": out, "offline": True}), resume=True)
+    await asyncio.to_thread(_begin_replay, Path(folder), Path(out), overwrite)
+    return await arun(RunConfig(out=out, offline=True), resume=True)
 
 
 def _begin_replay(folder: Path, out: Path, overwrite: bool) -> None:
@@ -84,14 +85,16 @@ def _begin_replay(folder: Path, out: Path, overwrite: bool) -> None:
     copy_run(folder, out)
 
 
-def live_branch(of: Past, change: Change, out: Path) -> Live:
+def live_branch(of: Past, change: Change, out: str | Path) -> Live:
     """The same, as a run to step through. Of a graph, `out` is the file of the branch's journal."""
+    out = Path(out)
     if isinstance(of, LiveGraph):
         return of.branch(change, out)
     if not isinstance(of, RunRecord | LiveRun):
         raise InputError("Only a run in a folder and a graph can have branches.")
     begin_branch(of.folder, change, out)
-    return LiveRun(RunConfig.model_validate({"out": out}), resume=True)
+    config = of.resuming(out) if isinstance(of, LiveRun) else RunConfig(out=out)
+    return LiveRun(config, resume=True)
 
 
 def begin_branch(folder: Path, change: Change, out: Path) -> None:
@@ -119,6 +122,8 @@ def copy_run(folder: Path, out: Path, forked: Mapping[str, object] | None = None
     journal.forget_spending()
     journal.close()
     begun = json.loads((folder / "run.json").read_text("utf-8"))
+    for table in tables_in(folder).values():
+        shutil.copy(table, out)
     begun["config"] |= {"out": str(out)}
     begun |= {"ended": Ended("running").public(), "seconds": 0.0}
     if forked:

@@ -239,7 +239,7 @@ class Debugger:
             raise InputError(f"The turn could not be taken again: {why}.")
         return self.here
 
-    def fork(self, change: Change, out: Path) -> Debugger:
+    def fork(self, change: Change, out: str | Path) -> Debugger:
         """A branch from here with a change in it, in a folder of its own; of a graph, with a
         journal of its own in the file `out`. Nothing is asked again up to the change.
 

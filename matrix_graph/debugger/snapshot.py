@@ -30,13 +30,11 @@ class Snapshot(RunRecord):
         InputError: there is no run.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         super().__init__(folder)
         with tempfile.TemporaryDirectory(prefix="matrix-graph-") as out:
-            copy_run(folder, Path(out))
-            self._live = LiveRun(
-                RunConfig.model_validate({"out": out, "offline": True}), resume=True
-            )
+            copy_run(self.folder, Path(out))
+            self._live = LiveRun(RunConfig(out=out, offline=True), resume=True)
             self._live.go_on(nowhere)
             self._society = tuple(self._live.groups)
 
@@ -63,12 +61,13 @@ class Snapshot(RunRecord):
         return self._live.memories(agent)
 
 
-def record_of(folder: Path) -> RunRecord:
+def record_of(folder: str | Path) -> RunRecord:
     """What is on record of a run; of one that is not at its end, what its journal tells.
 
     Raises:
         InputError: there is no run.
     """
+    folder = Path(folder)
     if (folder / SUMMARY).is_file() and not (folder / "run.json").is_file():
         raise InputError(
             f"{folder} holds a filter run, which has no turns; matrix-graph report {folder} shows "

@@ -18,6 +18,7 @@ from matrix_graph.debugger.changes import Change, put_into
 from matrix_graph.debugger.live import Live
 from matrix_graph.errors import InputError
 from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.folder import MODELS
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import Listener, RunResult, arun
 from matrix_graph.schema import Group
@@ -42,18 +43,25 @@ class LiveRun(Live):
         def work(by: Watch) -> Coroutine[Any, Any, RunResult]:
             return arun(config, resume=resume, overwrite=overwrite, listen=listen, watch=by)
 
-        self.folder = config.out
+        self.folder, self._given = config.folder, config
         past = (
-            RunRecord(config.out).scenarios
-            if resume and (config.out / "scenarios.jsonl").is_file()
+            RunRecord(config.folder).scenarios
+            if resume and (config.folder / "scenarios.jsonl").is_file()
             else []
         )
         super().__init__(
             work,
-            lambda: RunRecord(config.out).groups if self.moments else (),
-            str(config.out),
+            lambda: RunRecord(config.folder).groups if self.moments else (),
+            str(config.folder),
             past,
         )
+
+    def resuming(self, out: Path) -> RunConfig:
+        """The configuration that goes on with this run's branch in `out`: with its models, where
+        those are objects.
+        """
+        held = {n: getattr(self._given, n) for n in self._given.model_fields_set & MODELS}
+        return RunConfig.model_validate(held | {"out": out})
 
     def _stopped(self) -> RunResult | None:
         return RunResult.of(self.folder) if (self.folder / "run.json").is_file() else None

@@ -45,9 +45,9 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         f"| scenarios / actions | {counts['scenarios']} / {counts['actions']} |",
         f"| agents / groups | {counts['agents']} / {counts['groups']} |",
         f"| communication | {config['communication']} |",
-        f"| model | {_cell(config['model'])} |",
-        f"| student | {_cell(config['student'] or config['model'])} |",
-        f"| embeddings | {_cell(config['embeddings'])} |",
+        f"| model | {_cell(model_label(config['model']))} |",
+        f"| student | {_cell(model_label(config['student'] or config['model']))} |",
+        f"| embeddings | {_cell(model_label(config['embeddings']))} |",
         f"| seed | {config['seed']} |",
         f"| how the run ended | {_cell(summary['ended']['status'])} |",
         "",
@@ -80,6 +80,11 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def model_label(model: str | Mapping[str, Any]) -> str:
+    """What a model of a run.json is called: its spec, or the name and the class of an object."""
+    return model if isinstance(model, str) else f"{model.get('name')} ({model.get('object')})"
+
+
 def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
     """The README.md of a filter run's folder, from the contents of its filter.json."""
     config = summary["config"]
@@ -96,8 +101,8 @@ def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
         "# Filtered data set",
         "",
         f"{summary['kept']} of {summary['given']} rows, kept by matrix-graph's filter. Judges:"
-        f" {_cell(', '.join(config['judge']) or 'none')}; student: "
-        f"{_cell(config['student'] or 'none')}.",
+        f" {_cell(', '.join(map(model_label, config['judge'])) or 'none')}; student: "
+        f"{_cell(model_label(config['student'] or 'none'))}.",
         "",
         "| step | left | dropped |",
         "|---|---|---|",

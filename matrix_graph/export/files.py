@@ -1,10 +1,11 @@
-"""Write JSON Lines so that a reader never sees half a file."""
+"""Files of text and JSON, written whole or not at all, and read with errors that name the line."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,49 @@ from matrix_graph.errors import InputError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write through a temporary file beside it, then rename."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write a file whole or not at all, also where the machine goes down: through a temporary file
+    beside it.
+
+    Raises:
+        InputError: the folder cannot be written, or is full; the file is as it was.
+    """
     beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text, "utf-8")
-    os.replace(beside, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+        _sync(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from error
+
+
+def _sync(folder: Path) -> None:
+    """Have the folder's entries on disk, where a system can do so."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `json_lines`, whole or not at all."""
+    write_text(path, json_lines(rows))
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
     """One JSON object a line, non-ASCII as it is, but for halves of a character, which no file can
     hold.
     """
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(path, text.encode("utf-8", "replace").decode())
+    return text.encode("utf-8", "replace").decode()
 
 
 def read_json_object(path: Path, objects: Iterable[str] = ()) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Exported:
     refused: list[dict[str, str]]
 
 
-def export(run: Path, target: str, out: Path | None = None) -> Exported:
+def export(run: str | Path, target: str, out: str | Path | None = None) -> Exported:
     """Write the data set in `run` for `target` into `out` (by default `run/export/target`).
 
     Args:
@@ -41,10 +41,11 @@ def export(run: Path, target: str, out: Path | None = None) -> Exported:
     """
     if target not in VIEWS:
         raise InputError(f"There is no export for {target!r}; there are {', '.join(VIEWS)}.")
+    run = Path(run)
     sources = sorted((run / "dataset").glob("*.jsonl"))
     if not sources:
         raise InputError(f"{run} holds no data set; make one with: matrix-graph run --out {run}")
-    out = out or run / "export" / target
+    out = Path(out) if out else run / "export" / target
     _clear(out, run)
     write_json_lines(out / _MARK, [])
     rows: dict[str, int] = {}

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     TypeAdapter,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -148,6 +149,17 @@ class Rules(BaseModel):
                 "rollouts: one answer has no spread; take at least 2, or switch zero_advantage off"
             )
         return self
+
+    @model_serializer
+    def _written(self) -> dict[str, Any]:
+        """As a file would have it."""
+        rules = {name: getattr(self, name) for name in type(self).model_fields if name != "order"}
+        written: dict[str, Any] = {"order": list(self.order)} if self.order else {}
+        for name, rule in rules.items():
+            thresholds = {f.name for f in fields(rule)} - _GIVEN if rule else set()
+            values = {threshold: getattr(rule, threshold) for threshold in sorted(thresholds)}
+            written[name] = values or bool(rule)
+        return written
 
     @classmethod
     def load(cls, path: Path | str) -> Self:

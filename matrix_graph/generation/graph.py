@@ -5,6 +5,7 @@ retrieve → synthesise
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langgraph.graph import END, START
@@ -27,12 +28,13 @@ class GeneratorInput(TypedDict, total=False):
 
     Attributes:
         requirements: Fields of `Requirement`.
-        scenarios: The user's own scenarios; those of the run's store if absent.
+        scenarios: The user's own, with the fields of `Scenario` as far as they go; those of the
+            run's store if absent.
         taken: Per requirement, how many sources earlier batches used.
     """
 
-    requirements: list[dict[str, Any]]
-    scenarios: list[Scenario]
+    requirements: Sequence[Mapping[str, Any]]
+    scenarios: Sequence[Mapping[str, Any]]
     taken: dict[str, int]
 
 

@@ -162,14 +162,14 @@ def read_requirements(requirements: Sequence[Mapping[str, Any]]) -> list[Require
     return read
 
 
-def load_requirements(path: Path, count: int) -> list[Requirement]:
+def load_requirements(path: str | Path, count: int) -> list[Requirement]:
     """Requirements from a YAML file: a list of mappings; `count` where one says none.
 
     Raises:
         InputError: it cannot be read, or does not hold that.
     """
     try:
-        content = yaml.safe_load(path.read_text("utf-8-sig"))
+        content = yaml.safe_load(Path(path).read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"Cannot read the requirements in {path}: {error}") from error
     if (

@@ -20,7 +20,7 @@ from matrix_graph.llm import structured
 from matrix_graph.llm.journal import Entry, clean, entry_for
 from matrix_graph.llm.line import ATTEMPTS, Line, Request
 from matrix_graph.llm.local import CHAT_MODEL
-from matrix_graph.llm.models import inner_model
+from matrix_graph.llm.models import inner_model, name_of, takes_schema
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.structured import Malformed
 from matrix_graph.llm.usage import Usage
@@ -55,14 +55,11 @@ class Caller:
     """
 
     def __init__(self, model: Runnable[Any, Any], line: Line) -> None:
-        from langchain_openai.chat_models.base import BaseChatOpenAI
-
-        self.model, inner = model, inner_model(model)
-        self.name: str = getattr(inner, "model_name", None) or inner.__class__.__name__
+        self.model, self.name = model, name_of(model)
         self._line = line
         self._small = self.name == CHAT_MODEL
-        self._native_schema = isinstance(inner, BaseChatOpenAI)
-        self._extra_body: dict[str, Any] = getattr(inner, "extra_body", None) or {}
+        self._native_schema = takes_schema(model)
+        self._extra_body: dict[str, Any] = getattr(inner_model(model), "extra_body", None) or {}
 
     async def text(
         self,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from matrix_graph.errors import InputError, ProviderDown
 from matrix_graph.llm.journal import Journal, digest_of
+from matrix_graph.llm.models import name_of
 from matrix_graph.llm.offline import NotOnRecord
 from matrix_graph.llm.provider import fault_of
 
@@ -49,7 +50,7 @@ class Embedder:
         offline: bool = False,
     ) -> None:
         self.model = model
-        self.name: str = getattr(model, "model", None) or model.__class__.__name__
+        self.name = name_of(model)
         self._journal = journal
         self._batch = batch
         self._keep = keep

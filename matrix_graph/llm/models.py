@@ -11,7 +11,7 @@ from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable
-from pydantic import SecretStr
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from matrix_graph.errors import InputError
 from matrix_graph.llm import local
@@ -58,6 +58,53 @@ def chat_model(
     name = _openai_name(spec, "model")
     base_url = NOBODY if offline else base_url
     return _openai(model=name, base_url=base_url, api_key=_key(base_url), temperature=temperature)
+
+
+class ModelObject(BaseModel):
+    """What a file keeps of a model that was an object.
+
+    Attributes:
+        object: Its class.
+        name: Its name, by which its calls are on record.
+        native_schema: Whether it takes the shape of an answer as OpenAI's `response_format`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    object: str
+    name: str
+    native_schema: bool = False
+
+    def stand_in(self) -> Runnable[Any, Any]:
+        """A chat model of that name, to read what is on record; it answers nobody."""
+        if self.native_schema:
+            return _openai(model=self.name, base_url=NOBODY, api_key=SecretStr("none"))
+        return _NoChat(model_name=self.name)
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.object})"
+
+
+def recorded(spec: str | Runnable[Any, Any] | Embeddings | ModelObject) -> str | ModelObject:
+    """How a model stands in a file: its spec, or what there is to say of an object."""
+    if isinstance(spec, str | ModelObject):
+        return spec
+    native = isinstance(spec, Runnable) and takes_schema(spec)
+    return ModelObject(object=type(spec).__name__, name=name_of(spec), native_schema=native)
+
+
+def name_of(model: Runnable[Any, Any] | Embeddings) -> str:
+    """The name under which a model's calls are on record."""
+    inner: Any = inner_model(model) if isinstance(model, Runnable) else model
+    named = getattr(inner, "model_name", None) or getattr(inner, "model", None)
+    return named if isinstance(named, str) else type(inner).__name__
+
+
+def takes_schema(model: Runnable[Any, Any]) -> bool:
+    """Whether a chat model takes the shape of an answer as OpenAI's `response_format`."""
+    from langchain_openai.chat_models.base import BaseChatOpenAI
+
+    return isinstance(inner_model(model), BaseChatOpenAI)
 
 
 def inner_model(model: Runnable[Any, Any]) -> BaseChatModel:

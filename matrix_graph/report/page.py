@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from matrix_graph.export.card import model_label
 from matrix_graph.export.files import write_text
 from matrix_graph.llm.journal import clean
 from matrix_graph.report import controls, rows, society
@@ -18,12 +19,13 @@ from matrix_graph.runs.filter_folder import SUMMARY
 from matrix_graph.runs.record import FilterRecord, RunRecord
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: str | Path) -> Path:
     """Write report.html into the folder of a run, or of a filter run.
 
     Raises:
         InputError: there is none.
     """
+    folder = Path(folder)
     path = folder / "report.html"
     filtered = (folder / SUMMARY).is_file() and not (folder / "run.json").is_file()
     write_text(
@@ -117,7 +119,7 @@ def _header(record: RunRecord) -> Html:
         for what, n in tiles.items()
     ]
     summary = (
-        f"Written by {config['model']}, seed {record.summary['seed']}, communication "
+        f"Written by {model_label(config['model'])}, seed {record.summary['seed']}, communication "
         f"{config['communication']}; "
         f"the run ended: {ended}. All of it is invented by a model."
     )

@@ -15,7 +15,7 @@ from matrix_graph.filtering.steps.rollouts import Guesses
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.budget import FREE, Price, list_price
 from matrix_graph.llm.local import CHAT_MODEL
-from matrix_graph.llm.models import LOCAL
+from matrix_graph.llm.models import LOCAL, ModelObject, recorded
 from matrix_graph.llm.prompts import Prompts
 from matrix_graph.llm.usage import Usage
 from matrix_graph.runs.config import RunConfig
@@ -234,7 +234,7 @@ def _filter(config: RunConfig, prompts: Prompts) -> list[Part]:
     request = ANSWERS["instruction"]
     judged = _tokens(prompts.render("judge", request="", answer="")) + request + response
     tries = rules.rollouts.n if setting.student and rules.rollouts else 0
-    by_judge = "judge" in config.reward or bool(config.judge and not config.reward)
+    by_judge = "judge" in config.reward or bool(config.judges and not config.reward)
     scored = tries * by_judge
     if "pairwise" in config.reward:
         scored = tries * (tries - 1)
@@ -242,7 +242,7 @@ def _filter(config: RunConfig, prompts: Prompts) -> list[Part]:
     guesses = n * Guesses.n if rules.not_guessable and setting.student else 0
     reason = ANSWERS["reason"]
     return [
-        Part("filter judge", n * len(config.judge), judged, reason * 2),
+        Part("filter judge", n * len(config.judges), judged, reason * 2),
         Part("filter rollouts", n * tries, request, response),
         Part("filter guesses", guesses, request, reason),
         Part("filter rewards", n * scored, judged, reason),
@@ -251,17 +251,24 @@ def _filter(config: RunConfig, prompts: Prompts) -> list[Part]:
 
 
 def _cost(config: RunConfig, part: Part) -> float:
-    spec = config.model
+    spec: Any = config.model
     if config.student and part.name.endswith((" rejected", " rollouts", " guesses")):
         spec = config.student
-    if config.judge and part.name in ("filter judge", "filter rewards", "filter preferences"):
-        spec = config.judge[0]
-    name = CHAT_MODEL if spec == LOCAL else spec.removeprefix("openai:")
-    priced = config.price.get(name)
+    if config.judges and part.name in ("filter judge", "filter rewards", "filter preferences"):
+        spec = config.judges[0]
+    name = _name(spec)
+    priced = config.prices.get(name)
     price = (Price(*priced) if priced else list_price(name)) or FREE
     return price.cost(
         Usage(part.calls, part.calls * part.input_tokens, part.calls * part.output_tokens)
     )
+
+
+def _name(spec: Any) -> str:
+    kept = recorded(spec)
+    if isinstance(kept, ModelObject):
+        return kept.name
+    return CHAT_MODEL if kept == LOCAL else kept.removeprefix("openai:")
 
 
 def _text(tokens: int) -> str:

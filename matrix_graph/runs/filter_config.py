@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
@@ -25,8 +25,20 @@ from matrix_graph.filtering.steps.rewards import (
 from matrix_graph.filtering.steps.rollouts import Rollouts
 from matrix_graph.filtering.steps.selection import Select
 from matrix_graph.llm.models import LOCAL, NONE
+from matrix_graph.runs.accepted import (
+    Benchmark,
+    ChatModel,
+    ChatModels,
+    EmbeddingModel,
+    Names,
+    Prices,
+    RulesFile,
+    StrPath,
+    lent,
+    lent_embeddings,
+)
 from matrix_graph.runs.config import CONCURRENCY, JOURNAL, LOCAL_CONCURRENCY, RunConfig
-from matrix_graph.runs.options import PRICE, Options, checked_url, read_prices, split
+from matrix_graph.runs.options import Options, checked_url
 
 REWARDS = (
     "'verifier', 'judge', 'pairwise', a URL that ends in /classify or /score, or 'local:FOLDER'"
@@ -36,72 +48,71 @@ REWARDS = (
 class FilterConfig(Options):
     """What a filter run needs to know. Without judge, student and embeddings no model is needed."""
 
-    out: Path = Field(
-        default=Path("runs/filtered"), description="folder for what is kept, dropped and counted"
-    )
-    rules: Path | None = Field(
-        default=None, description="YAML with rules and thresholds; see README"
-    )
-    decontaminate: Path | None = Field(
-        default=None, description="benchmark prompts; rows that share an 8-gram with them go"
-    )
-    judge: tuple[str, ...] = Field(
-        default=(), description="models that judge, with commas: 'local' or 'openai:NAME'"
-    )
-    student: str | None = Field(
-        default=None, description="the model to be trained, whose answers show what it would learn"
-    )
-    reward: tuple[str, ...] = Field(
-        default=(), description=f"what scores its answers: {REWARDS}; verifier, judge by default"
-    )
-    rollouts: int | None = Field(
-        default=None, ge=2, le=256, description="answers of the student per row (8)"
-    )
-    embeddings: str | None = Field(
-        default=None, description="'local' or 'openai:NAME', for semantic duplicates and selection"
-    )
-    select: int | None = Field(
-        default=None, ge=1, description="keep so many: difficulty × quality, none too like another"
-    )
-    base_url: str | None = Field(
-        default=None, description="URL of the server behind openai: names, with its /v1"
-    )
-    language: str | None = Field(
-        default=None, description="language of rows that do not say their own, such as English"
-    )
-    temperature: float = Field(default=0.8, ge=0, le=2, description="of the student; judges have 0")
-    seed: int = Field(default=0, ge=0, description="seeds the controls and the bootstrap")
-    concurrency: int | None = Field(default=None, ge=1, description="model calls in flight")
-    timeout: float = Field(default=120.0, gt=0, description="seconds per attempt of a model call")
-    max_calls: int | None = Field(
-        default=None, ge=1, description="stop after so many requests, to all models together"
-    )
-    max_cost: float | None = Field(
-        default=None, gt=0, description="stop after so many US dollars, for all models together"
-    )
-    price: dict[str, tuple[float, float]] = Field(default={}, description=PRICE)
-    prompts: Path | None = Field(
-        default=None, description="folder with your own versions of prompts"
-    )
+    out: StrPath = Path("runs/filtered")
+    """Folder for what is kept, dropped and counted."""
+    rules: RulesFile | None = None
+    """YAML with rules and thresholds; see docs/filtering.md."""
+    decontaminate: Benchmark | None = None
+    """Benchmark prompts; rows that share an 8-gram with them go."""
+    judge: ChatModels = ()
+    """Models that judge, with commas or repeated: 'local' or 'openai:NAME'."""
+    student: ChatModel | None = None
+    """The model to be trained, whose answers show what it would learn."""
+    reward: Names = ()
+    """What scores its answers, with commas or repeated: 'verifier', 'judge', 'pairwise', a URL
+    that ends in /classify or /score, or 'local:FOLDER'; verifier, judge by default.
+    """
+    rollouts: int | None = Field(default=None, ge=2, le=256)
+    """Answers of the student per row; 8 by default."""
+    embeddings: EmbeddingModel | None = None
+    """'local' or 'openai:NAME', for semantic duplicates and selection."""
+    select: int | None = Field(default=None, ge=1)
+    """Keep so many: difficulty × quality, none too like another."""
+    base_url: str | None = None
+    """URL of the server behind openai: names, with its /v1."""
+    language: str | None = None
+    """Language of rows that do not say their own, such as English."""
+    temperature: float = Field(default=0.8, ge=0, le=2)
+    """Of the student; judges have 0."""
+    seed: int = Field(default=0, ge=0)
+    """Seeds the controls and the bootstrap."""
+    concurrency: int | None = Field(default=None, ge=1)
+    """Model calls in flight; 16 by default, 8 for local."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds per attempt of a model call."""
+    max_calls: int | None = Field(default=None, ge=1)
+    """Stop after so many requests, to all models together."""
+    max_cost: float | None = Field(default=None, gt=0)
+    """Stop after so many US dollars, for all models together."""
+    price: Prices = Field(default_factory=dict)
+    """US dollars per million tokens of a model, as NAME=IN,OUT, in place of its list price;
+    repeatable.
+    """
+    prompts: StrPath | None = None
+    """Folder with your own versions of prompts."""
 
-    @field_validator("judge", "reward", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return split(value)
-
-    @field_validator("price", mode="before")
-    @classmethod
-    def _prices(cls, value: Any) -> Any:
-        return read_prices(value)
-
-    @model_validator(mode="after")
-    def _consistent(self) -> FilterConfig:
+    def check(self) -> None:
+        """See `Options.check`."""
         checked_url(self.base_url)
         if (self.reward or self.rollouts) and not self.student:
             raise ValueError(
                 "--reward and --rollouts are for a student's answers; name it with --student"
             )
-        return self
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the filter run."""
+        return Path(self.out)
+
+    @property
+    def judges(self) -> tuple[Any, ...]:
+        """The specs of the judges."""
+        return cast("tuple[Any, ...]", self.judge)
+
+    @property
+    def rewards(self) -> tuple[str, ...]:
+        """What scores the student's answers."""
+        return cast("tuple[str, ...]", self.reward)
 
     @classmethod
     def of_run(cls, run: RunConfig) -> Self:
@@ -124,7 +135,8 @@ class FilterConfig(Options):
         Raises:
             InputError: the file is refused.
         """
-        rules = Rules.load(self.rules) if self.rules else Rules()
+        given = cast("Path | Rules | None", self.rules)
+        rules = Rules.load(given) if isinstance(given, Path) else given or Rules()
         over: dict[str, Any] = {}
         if self.rollouts:
             over["rollouts"] = replace(rules.rollouts or Rollouts(), n=self.rollouts)
@@ -146,22 +158,27 @@ class FilterConfig(Options):
         Raises:
             InputError: a reward that is not understood, or a benchmark file that is refused.
         """
-        judges = tuple(self._context(spec, 0.0, offline) for spec in self.judge)
+        judges = tuple(self._context(spec, 0.0, offline) for spec in self.judges)
         student = self._context(self.student, self.temperature, offline) if self.student else None
         embeddings = None
         if self.embeddings:
-            embeddings = replace(self._context(NONE, None, offline), embeddings=self.embeddings)
+            lent_here = lent_embeddings(self.embeddings)
+            embeddings = replace(self._context(NONE, None, offline), embeddings=lent_here)
         return Models(
             judges=judges,
             student=student,
-            scorers=tuple(self._scorer(spec, judges, offline) for spec in self.reward),
+            scorers=tuple(self._scorer(spec, judges, offline) for spec in self.rewards),
             embeddings=embeddings,
-            benchmark=tuple(read_benchmark(self.decontaminate)) if self.decontaminate else (),
+            benchmark=self._benchmark(),
         )
 
-    def _context(self, model: str, temperature: float | None, offline: bool) -> Context:
+    def _benchmark(self) -> tuple[str, ...]:
+        given = cast("Path | tuple[str, ...] | None", self.decontaminate)
+        return tuple(read_benchmark(given)) if isinstance(given, Path) else given or ()
+
+    def _context(self, model: Any, temperature: float | None, offline: bool) -> Context:
         return Context(
-            model=model,
+            model=lent(model),
             embeddings=NONE,
             base_url=self.base_url,
             temperature=temperature,
@@ -169,8 +186,8 @@ class FilterConfig(Options):
             timeout=self.timeout,
             max_calls=self.max_calls,
             max_cost=self.max_cost,
-            prices=self.price,
-            journal=self.out / JOURNAL,
+            prices=cast("dict[str, tuple[float, float]]", self.price),
+            journal=self.folder / JOURNAL,
             prompts=self.prompts,
             offline=offline,
         )

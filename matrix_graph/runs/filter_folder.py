@@ -21,6 +21,7 @@ from matrix_graph.filtering.rows import is_safety
 from matrix_graph.filtering.step import Drop
 from matrix_graph.filtering.steps.pairs import Pairs, audit
 from matrix_graph.runs.config import JOURNAL
+from matrix_graph.runs.given import FILES
 from matrix_graph.schema import Rejection, Row
 
 SUMMARY, ROWS, LEDGER = "filter.json", "rows.jsonl", "ledger.jsonl"
@@ -56,7 +57,10 @@ def check_filter_folder(out: Path, resume: bool, overwrite: bool) -> None:
 
 def begin_filter_folder(out: Path, overwrite: bool) -> None:
     if overwrite:
-        for path in (*(out / name for name in (*_WRITTEN, ROWS, LEDGER, "export")), *_journal(out)):
+        for path in (
+            *(out / name for name in (*_WRITTEN, *FILES.values(), ROWS, LEDGER, "export")),
+            *_journal(out),
+        ):
             _remove(path)
     try:
         out.mkdir(parents=True, exist_ok=True)

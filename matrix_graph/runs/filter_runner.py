@@ -30,6 +30,7 @@ from matrix_graph.llm.models import NONE
 from matrix_graph.llm.tasks import run_sync, to_end
 from matrix_graph.llm.usage import Usage
 from matrix_graph.resources import Resources, opening
+from matrix_graph.runs.accepted import RulesFile
 from matrix_graph.runs.config import JOURNAL
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.filter_config import FilterConfig
@@ -44,27 +45,34 @@ from matrix_graph.runs.filter_folder import (
     write_filtered,
 )
 from matrix_graph.runs.folder import claimed
+from matrix_graph.runs.given import in_folder, tables_in, write_tables
 from matrix_graph.runs.probe import counted, probe
 from matrix_graph.runs.tally import used_by_model
 from matrix_graph.schema import Row
+from matrix_graph.tables import Table, rows_of
 
 Listener = Callable[[dict[str, Any]], None]
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a JSON Lines file in a TRL layout, each with an id: its own, or the file's name
-    and its line.
+def read_rows(source: str | Path | Table) -> list[Row]:
+    """The rows of a JSON Lines file or a table in a TRL layout, each with an id: its own, or the
+    file's name (`row`, of a table) and its number.
 
     Raises:
         InputError: there is no such file, it holds none, or two rows have one id.
     """
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.")
+    if isinstance(source, str | Path):
+        path, stem = Path(source), Path(source).stem
+        if not path.is_file():
+            raise InputError(f"There is no file {path}.")
+        given = read_json_lines(path)
+    else:
+        path, stem, given = Path("the table"), "row", rows_of(source)
     rows = []
-    for number, row in enumerate(read_json_lines(path), 1):
+    for number, row in enumerate(given, 1):
         row_id = row.get("id")
         rows.append(
-            {"id": "", **row} | {"id": f"{path.stem}-{number}" if row_id is None else str(row_id)}
+            {"id": "", **row} | {"id": f"{stem}-{number}" if row_id is None else str(row_id)}
         )
     if not rows:
         raise InputError(f"{path} holds no row.")
@@ -78,23 +86,31 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def filter_rows(
-    path: Path, config: FilterConfig, *, resume: bool = False, overwrite: bool = False
-) -> FilterResult:
-    """`afilter_rows` for code that is not asynchronous."""
-    return run_sync(afilter_rows(path, config, resume=resume, overwrite=overwrite))
-
-
-async def afilter_rows(
-    path: Path,
-    config: FilterConfig,
+    rows: str | Path | Table,
+    config: FilterConfig | None = None,
     *,
     resume: bool = False,
     overwrite: bool = False,
     listen: Listener | None = None,
 ) -> FilterResult:
-    """Filter the rows in `path` into `config.out`.
+    """`afilter_rows` for code that is not asynchronous."""
+    return run_sync(afilter_rows(rows, config, resume=resume, overwrite=overwrite, listen=listen))
+
+
+async def afilter_rows(
+    rows: str | Path | Table,
+    config: FilterConfig | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listen: Listener | None = None,
+) -> FilterResult:
+    """Filter rows into `config.out`.
 
     Args:
+        rows: A file of JSON Lines, a list of mappings, a data frame or a data set, in one of TRL's
+            layouts.
+        config: Without one, the defaults: no model is asked.
         resume: Go on with a run in that folder that was stopped; answered calls are not made again.
         overwrite: Delete the run in that folder first.
 
@@ -102,16 +118,19 @@ async def afilter_rows(
         InputError: what was given cannot work.
         RunPaused: a cap was reached, or a model is down; resume later.
     """
-    with claimed(config.out):
-        return await _afilter(path, config, resume, overwrite, listen)
+    config = FilterConfig() if config is None else config
+    if not isinstance(config, FilterConfig):
+        raise InputError(f"filter_rows() takes a FilterConfig, not a {type(config).__name__}.")
+    with claimed(config.folder):
+        return await _afilter(read_rows(rows), config, resume, overwrite, listen)
 
 
 async def _afilter(
-    path: Path, config: FilterConfig, resume: bool, overwrite: bool, listen: Listener | None
+    rows: list[Row], config: FilterConfig, resume: bool, overwrite: bool, listen: Listener | None
 ) -> FilterResult:
-    rows, rules, models = read_rows(path), config.funnel(), config.models()
+    rules, models = config.funnel(), config.models()
     steps = rules.steps(models)
-    check_filter_folder(config.out, resume, overwrite)
+    check_filter_folder(config.folder, resume, overwrite)
     _check_rewards(rules, models, rows)
     probed: dict[str, Usage] = {}
     stopped = False
@@ -123,7 +142,9 @@ async def _afilter(
         if overwrite:
             raise
         stopped = True
-    begin_filter_folder(config.out, overwrite)
+    begin_filter_folder(config.folder, overwrite)
+    write_tables(config, config.folder)
+    config = config.model_copy(update=in_folder(config, config.folder))
     await to_end(_count(_opened(config, rules, rows, models, listen), probed))
     if stopped:
         raise asyncio.CancelledError
@@ -165,17 +186,17 @@ async def _count(
     async with opened as filtering:
         for model, usage in probed.items():
             filtering.opened[0].account.add(model, usage)
-        write_json_lines(filtering.config.out / ROWS, filtering.rows)
+        write_json_lines(filtering.config.folder / ROWS, filtering.rows)
         filtering.save(Ended("interrupted"))
 
 
-def refilter(out: Path, rules: Path | None = None) -> FilterResult:
+def refilter(out: str | Path, rules: RulesFile | None = None) -> FilterResult:
     """`arefilter` for code that is not asynchronous."""
     return run_sync(arefilter(out, rules))
 
 
 async def arefilter(
-    out: Path, rules: Path | None = None, listen: Listener | None = None
+    out: str | Path, rules: RulesFile | None = None, listen: Listener | None = None
 ) -> FilterResult:
     """Filter the rows of the run in `out` again with other rules, on what was measured then: no
     model is asked.
@@ -185,6 +206,7 @@ async def arefilter(
     Raises:
         InputError: no finished filter run there, or the rules are refused.
     """
+    out = Path(out)
     if not (out / LEDGER).is_file():
         raise InputError(
             f"{out} holds no finished filter run; make one with: matrix-graph filter ROWS.jsonl "
@@ -192,10 +214,10 @@ async def arefilter(
         )
     try:
         before = json.loads((out / SUMMARY).read_text("utf-8"))
-        config = FilterConfig.model_validate(before["config"] | {"out": out})
+        anew = {"out": out} | ({"rules": rules} if rules else {})
+        config = FilterConfig.model_validate(before["config"] | tables_in(out) | anew)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{out / SUMMARY} is not what a filter run writes ({error}).") from error
-    config = config.model_copy(update={"rules": rules} if rules else {})
     ledger = Ledger.of(read_json_lines(out / LEDGER))
     names = before.get("models", {})
     models = _recorded(config, names.get("embeddings", ""))
@@ -211,8 +233,10 @@ async def arefilter(
 def _recorded(config: FilterConfig, embeddings: str) -> Models:
     """Models of which none can be asked."""
     silent = Context(model=NONE, embeddings=NONE)
-    models = config.models()
-    recorded = Context(model=NONE, embeddings=f"{NONE}:{embeddings}", journal=config.out / JOURNAL)
+    models = config.models(offline=True)
+    recorded = Context(
+        model=NONE, embeddings=f"{NONE}:{embeddings}", journal=config.folder / JOURNAL
+    )
     return Models(
         judges=tuple(silent for _ in models.judges),
         student=silent if models.student else None,
@@ -283,12 +307,12 @@ class _Filtering:
         await self.settle()
         kept, rejections = final["rows"], final.get("rejections", [])
         if ledger:
-            write_json_lines(self.config.out / LEDGER, ledger.lines())
+            write_json_lines(self.config.folder / LEDGER, ledger.lines())
         hygiene = frozenset(step.name for step in steps if step.hygiene)
         filtered = Filtered(self.rows, kept, rejections, funnel(counts, rejections), hygiene)
         head = self._head(Ended("complete"))
         return await asyncio.to_thread(
-            write_filtered, filtered, self.rules.pairs, self.config.out, head
+            write_filtered, filtered, self.rules.pairs, self.config.folder, head
         )
 
     async def settle(self) -> None:
@@ -298,7 +322,7 @@ class _Filtering:
     def save(self, ended: Ended) -> None:
         """Write how the run stands."""
         text = json.dumps(self._head(ended), ensure_ascii=False, indent=2)
-        write_text(self.config.out / SUMMARY, text + "\n")
+        write_text(self.config.folder / SUMMARY, text + "\n")
 
     def _head(self, ended: Ended) -> dict[str, Any]:
         head = {"config": self.config.public(), "models": self.names, "ended": ended.public()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 import shutil
@@ -15,11 +14,19 @@ from typing import Any
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_object, write_text
 from matrix_graph.generation.requirements import Requirement, read_requirements
+from matrix_graph.llm.models import ModelObject
 from matrix_graph.memory.folder import LOCK, hold, let_go
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
+from matrix_graph.runs.given import (
+    FILES,
+    digest,
+    in_folder,
+    same_benchmark,
+    tables_in,
+    write_tables,
+)
 from matrix_graph.schema import Group
-from matrix_graph.society.profiles import SHIPPED
 from matrix_graph.society.serialization import groups_from_json
 
 FORMAT = 2
@@ -39,8 +46,11 @@ MAY_CHANGE = {
     *("offline", "play"),
 }
 """Options that a resumed run may be given anew; the others are those of its start."""
+MODELS = {"model", "student", "embeddings", "judge"}
+"""Options that a resumed run must be given again where they were objects."""
 
 _OWN = (
+    *FILES.values(),
     "export",
     "society.json",
     "scenarios.jsonl",
@@ -54,41 +64,72 @@ _DATABASES = ("journal.sqlite", "checkpoints.sqlite")
 
 
 def resumed(config: RunConfig) -> RunConfig:
-    """The configuration of the run in `config.out`, with what a resumed run may be given anew.
+    """The configuration of the run in `config.folder`, with what a resumed run may be given anew.
 
     Raises:
         InputError: no run there, or one that began with other profiles.
     """
-    path = config.out / "run.json"
+    path = config.folder / "run.json"
     try:
         before = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(f"{config.out} holds no run to resume ({error}).") from error
-    if before["profiles_digest"] != profiles_digest(before["config"]["profiles"]):
+        raise InputError(f"{config.folder} holds no run to resume ({error}).") from error
+    tables = tables_in(config.folder)
+    source = tables.get("profiles", before["config"]["profiles"])
+    if before["profiles_digest"] != digest(source):
         raise InputError(
-            f"The profiles of the run in {config.out} have changed since it began; start anew "
+            f"The profiles of the run in {config.folder} have changed since it began; start anew "
             "with --overwrite."
         )
     options = {name: getattr(config, name) for name in config.model_fields_set}
     clashes = sorted(
-        name
-        for name in config.model_fields_set - MAY_CHANGE
-        if config.public()[name] != before["config"].get(name)
+        name for name in options.keys() - MAY_CHANGE if not _as_before(name, config, before)
     )
     if clashes:
         raise InputError(
-            f"The run in {config.out} began with another --{clashes[0].replace('_', '-')}, which "
-            "cannot change."
+            f"The run in {config.folder} began with another --{clashes[0].replace('_', '-')}, "
+            "which cannot change."
         )
-    began = before["config"] | {"offline": False}
+    began = before["config"] | {"offline": False} | tables
     if began.get("requirements"):
         began = {
             name: value
             for name, value in began.items()
             if name not in ("kind", "domain", "max_tokens")
         }
-    fields = began | {name: value for name, value in options.items() if name in MAY_CHANGE}
-    return RunConfig.load(None, fields)
+    fields = began | {n: value for n, value in options.items() if n in MAY_CHANGE | MODELS}
+    config = RunConfig.load(None, fields)
+    if missing := [] if config.offline else _objects(config):
+        raise InputError(
+            f"The run in {config.folder} began with objects for {', '.join(missing)}; give them "
+            f"again, such as RunConfig({missing[0]}=..., out=...)."
+        )
+    return config
+
+
+def _objects(config: RunConfig) -> list[str]:
+    """The options whose objects are not here."""
+    return [
+        name
+        for name in sorted(MODELS)
+        if any(isinstance(model, ModelObject) for model in _several(getattr(config, name)))
+    ]
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
+
+
+def _as_before(name: str, config: RunConfig, before: Mapping[str, Any]) -> bool:
+    """Whether an option of a resumed run says what it said at the run's beginning."""
+    given: Any = getattr(config, name)
+    if name == "profiles":
+        return bool(digest(given) == before["profiles_digest"])
+    began = before["config"].get(name)
+    if name == "decontaminate":
+        path = tables_in(config.folder).get(name, began)
+        return same_benchmark(given, Path(path) if path else None)
+    return bool(config.public()[name] == began)
 
 
 def began_with(out: Path) -> list[Requirement]:
@@ -191,23 +232,27 @@ def clear_folder(out: Path) -> None:
 
 def begin_folder(
     config: RunConfig, requirements: Sequence[Requirement], estimate: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Make the folder with a first run.json, and return that of the run's beginning.
+) -> tuple[RunConfig, dict[str, Any]]:
+    """Make the folder with a first run.json and the tables that the run is given.
 
     Args:
         requirements, estimate: Of a run that begins now.
 
+    Returns:
+        The configuration, its tables in files; and the run.json of the run's beginning.
+
     Raises:
         InputError: the folder cannot be written.
     """
-    path = config.out / "run.json"
+    path, given = config.folder / "run.json", config
+    config = given.model_copy(update=in_folder(given, given.folder))
     try:
-        config.out.mkdir(parents=True, exist_ok=True)
+        config.folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
             begun = {
                 "format": FORMAT,
                 "config": config.public(),
-                "profiles_digest": profiles_digest(config.profiles),
+                "profiles_digest": digest(given.profile_source),
                 "seed": config.seed,
                 "requirements": [wanted.model_dump(mode="json") for wanted in requirements],
                 "estimate": dict(estimate),
@@ -216,22 +261,11 @@ def begin_folder(
                 "ended": Ended("running").public(),
             }
             write_text(path, json.dumps(begun, ensure_ascii=False))
+            write_tables(given, given.folder)
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except OSError as error:
-        raise InputError(f"Cannot write to --out {config.out}: {error}") from error
-    return before
-
-
-def profiles_digest(profiles: Path | str | None) -> str:
-    """SHA-256 of the file of profiles (the shipped one if None).
-
-    Raises:
-        InputError: it cannot be read.
-    """
-    try:
-        return hashlib.sha256(Path(profiles or SHIPPED).read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"Cannot read the profiles in {profiles}: {error}") from error
+        raise InputError(f"Cannot write to --out {config.folder}: {error}") from error
+    return config, before
 
 
 def versions() -> dict[str, str]:

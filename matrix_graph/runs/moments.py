@@ -29,6 +29,13 @@ class Moment(NamedTuple):
         return self.call or f"{self.scenario['id']}-{self.agent}-{self.step}"
 
     @property
+    def text(self) -> str:
+        """What was done; or, of a turn that failed, why nothing was."""
+        if self.action:
+            return self.action["text"]
+        return self.failure["reason"] if self.failure else ""
+
+    @property
     def call(self) -> str:
         """The place of its call in the journal; empty for an agent that no model plays."""
         if self.action:

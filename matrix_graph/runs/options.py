@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
 
 from matrix_graph.errors import InputError
-from matrix_graph.llm.budget import Price
 
 
 class Options(BaseModel):
-    """Options that a YAML file and flags can fill; an unknown one is refused."""
+    """Options that a YAML file and flags can fill; an unknown one is refused.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    The types of the fields are what they take; what they hold is narrower, and properties give it.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     @classmethod
     def load(cls, path: Path | None, options: dict[str, Any]) -> Self:
@@ -33,54 +41,33 @@ class Options(BaseModel):
             raise InputError(f"Cannot read the configuration {path}: {error}") from error
         if not isinstance(fields, dict):
             raise InputError(f"{path} must hold options as 'name: value' lines.")
+        # `max-cost`, as on the command line, and `max_cost`.
+        fields = {str(name).replace("-", "_"): value for name, value in fields.items()}
+        named = {name: value for name, value in options.items() if value not in (None, [])}
+        return cls.model_validate(fields | named)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _refused(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
-            # `max-cost`, as on the command line, and `max_cost`.
-            fields = {str(name).replace("-", "_"): value for name, value in fields.items()}
-            named = {name: value for name, value in options.items() if value not in (None, [])}
-            return cls.model_validate(fields | named)
+            options = handler(value)
+            options.check()
         except ValidationError as error:
-            raise InputError(_told(error, list(cls.model_fields))) from error
+            raise InputError(_problems(error, list(cls.model_fields))) from error
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return options
+
+    def check(self) -> None:
+        """See that the options go together.
+
+        Raises:
+            ValueError: they do not.
+        """
 
     def public(self) -> dict[str, Any]:
         """The fields, JSON-ready; they hold no secret."""
         return self.model_dump(mode="json")
-
-
-PRICE = (
-    "US dollars per million tokens of a model, as NAME=IN,OUT, in place of its list price; "
-    "repeatable"
-)
-
-
-def read_prices(value: Any) -> Any:
-    """Prices by model name, from `NAME=IN,OUT` flags or a mapping.
-
-    Raises:
-        ValueError: a flag is none of that form, or a price is no number of at least 0.
-    """
-    flags = [value] if isinstance(value, str) else value
-    prices: dict[str, Any] = {}
-    if isinstance(flags, list | tuple):
-        for flag in flags:
-            name, _, pair = str(flag).rpartition("=")
-            if not name or len(pair.split(",")) != 2:
-                raise ValueError(f"--price takes NAME=IN,OUT, such as gpt-4.1-mini=0.4,1.6: {flag}")
-            prices[name] = tuple(pair.split(","))
-    elif isinstance(flags, Mapping) or not flags:
-        prices = dict(flags or {})
-    else:
-        raise ValueError(f"a price is a mapping of models to pairs of numbers, not {flags!r}")
-    for name, pair in prices.items():
-        try:
-            Price(*map(float, pair))
-        except (TypeError, ValueError, InputError):
-            raise ValueError(f"--price {name}: two numbers of at least 0 are needed") from None
-    return prices
-
-
-def split(value: Any) -> Any:
-    """The parts of a flag's value that lists several with commas."""
-    return tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else value
 
 
 def checked_url(base_url: str | None) -> None:
@@ -96,7 +83,7 @@ def checked_url(base_url: str | None) -> None:
         raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
 
 
-def _told(error: ValidationError, options: Sequence[str]) -> str:
+def _problems(error: ValidationError, options: Sequence[str]) -> str:
     problems = []
     for e in error.errors(include_url=False):
         name = "--" + str(e["loc"][0]).replace("_", "-") if e["loc"] else ""

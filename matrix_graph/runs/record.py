@@ -50,8 +50,8 @@ class RunRecord(_Rows):
         InputError: there is no run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder = Path(folder)
         if not (folder / "run.json").is_file():
             raise InputError(
                 f"{folder} holds no run; make one with: matrix-graph run --out {folder}"
@@ -138,8 +138,8 @@ class FilterRecord(_Rows):
         InputError: there is none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = folder = Path(folder)
         if not (folder / SUMMARY).is_file():
             raise InputError(
                 f"{folder} holds no filter run; make one with: matrix-graph filter ROWS --out "

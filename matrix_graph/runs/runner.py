@@ -44,7 +44,6 @@ from matrix_graph.runs.folder import (
     check_folder,
     claimed,
     clear_folder,
-    profiles_digest,
     read_society,
     read_summary,
     resumed,
@@ -72,13 +71,13 @@ class RunResult:
     summary: dict[str, Any]
 
     @classmethod
-    def of(cls, out: Path) -> RunResult:
+    def of(cls, out: str | Path) -> RunResult:
         """What is in a run's folder now.
 
         Raises:
             InputError: there is no run.
         """
-        return cls(out, read_summary(out))
+        return cls(Path(out), read_summary(Path(out)))
 
     @property
     def ended(self) -> Ended:
@@ -134,7 +133,7 @@ async def arun(
     watch: Watch | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> RunResult:
-    """From profiles to a filtered data set in `config.out`.
+    """From profiles to a filtered data set in `config.folder`.
 
     Args:
         resume: Go on with the run in that folder; calls that were answered are not made again.
@@ -154,7 +153,7 @@ async def arun(
     """
     if not isinstance(config, RunConfig):
         raise InputError(f"run() takes a RunConfig, not a {type(config).__name__}.")
-    with claimed(config.out):
+    with claimed(config.folder):
         session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
         try:
             with watched(session.context, watch):
@@ -203,12 +202,12 @@ class _Session:
         if resume:
             config = resumed(config)
         else:
-            check_folder(config.out, overwrite)
-        profiles, bad = load_profiles(config.profiles, strict=config.strict)
+            check_folder(config.folder, overwrite)
+        profiles, bad = load_profiles(config.profile_source, strict=config.strict)
         setting = FilterConfig.of_run(config)
         models = setting.models(offline=config.offline)
         steps = setting.funnel().steps(models)
-        wanted = began_with(config.out) if resume else config.wanted()
+        wanted = began_with(config.folder) if resume else config.wanted()
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
         context = config.context()
@@ -224,9 +223,9 @@ class _Session:
                 raise
             stopped = True
         if overwrite:
-            clear_folder(config.out)
+            clear_folder(config.folder)
         foreseen = {} if resume else estimate(config, profiles).totals()
-        before = begin_folder(config, wanted, foreseen)
+        config, before = begin_folder(config, wanted, foreseen)
         session = cls(
             config,
             profiles,
@@ -260,7 +259,7 @@ class _Session:
                     "bad_rows": self.bad_rows,
                 }
             )
-            made = asyncio.to_thread(ChromaStore, self.config.out / "chroma")
+            made = asyncio.to_thread(ChromaStore, self.config.folder / "chroma")
             store = await stack.enter_async_context(acquired(made, _closed))
             self.held = True
             return await self._work(resources, store, answers)
@@ -296,7 +295,7 @@ class _Session:
 
     def stopped_by(self, error: BaseException) -> None:
         """Have run.json say how it ended, where that was too early to save anything else."""
-        result = RunResult.of(self.config.out)
+        result = RunResult.of(self.config.folder)
         if result.ended.status != "running" or not self.held:
             return
         if isinstance(error, RunPaused | InputError):
@@ -315,7 +314,7 @@ class _Session:
         return Ended("exhausted", f"no source is left for {', '.join(short)}")
 
     async def _society(self, resources: Resources, records: Records) -> Sequence[Group]:
-        path = self.config.out / "society.json"
+        path = self.config.folder / "society.json"
         if path.is_file():
             groups, self.similarity = read_society(path)
             return groups
@@ -360,7 +359,7 @@ class _Session:
             "configurable": {"thread_id": RUN},
             "recursion_limit": 1_000_000,
         }
-        path = self.config.out / "checkpoints.sqlite"
+        path = self.config.folder / "checkpoints.sqlite"
         async with acquired(_connected(path), aiosqlite.Connection.close) as database:
             saver = AsyncSqliteSaver(database)
             graph = builder.compile(checkpointer=saver, store=store)
@@ -396,20 +395,21 @@ class _Session:
         for group in groups:
             for member in group.members:
                 ids[member.name] = ids[member.id] = member.id
-        if strangers := set(self.config.play) - ids.keys():
+        played = self.config.played
+        if strangers := set(played) - ids.keys():
             known = ", ".join(f"{m.name} ({m.id})" for group in groups for m in group.members)
             raise InputError(
                 f"there is no {', '.join(sorted(strangers))} to --play. "
                 f"Go on with --resume and one of {known}."
             )
-        return [ids[name] for name in self.config.play]
+        return [ids[name] for name in played]
 
     async def _export(
         self, resources: Resources, records: Records, groups: Sequence[Group], ended: Ended
     ) -> RunResult:
         # What calls under way use is part of the totals.
         await asyncio.gather(*(each.settle() for each in (resources, *self.others)))
-        out = self.config.out
+        out = self.config.folder
         scenarios, rows = await records.aall("scenarios"), await records.aall("samples")
         rejections, failures = await records.aall("rejections"), await records.aall("failures")
         kept: dict[str, list[Row]] = {wanted.id: [] for wanted in self.wanted}
@@ -436,7 +436,7 @@ class _Session:
         summary = {
             "format": FORMAT,
             "config": self.config.public(),
-            "profiles_digest": profiles_digest(self.config.profiles),
+            "profiles_digest": self.before["profiles_digest"],
             "versions": versions(),
             "models": {
                 "chat": resources.model.name,
@@ -459,7 +459,7 @@ class _Session:
             summary["asked"] = dict(self.asked)
         if "forked" in self.before:
             summary["forked"] = self.before["forked"]
-        _write_summary(self.config.out, summary)
+        _write_summary(self.config.folder, summary)
         return summary
 
 

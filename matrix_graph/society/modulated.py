@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, RemoveMessage, ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
@@ -38,9 +38,9 @@ class ModulatedState(MessagesState):
     was told what.
     """
 
-    deliveries: Annotated[list[Delivery], operator.add]
-    modulator_step: int
-    modulator_past: list[str]
+    deliveries: NotRequired[Annotated[list[Delivery], operator.add]]
+    modulator_step: NotRequired[int]
+    modulator_past: NotRequired[list[str]]
 
 
 def add_modulator(

@@ -1,5 +1,5 @@
-"""Profiles come from a JSON Lines file of the user's or from the shipped synthetic ones, scrubbed
-either way.
+"""Profiles come from a file or a table of the user's, or are the shipped synthetic ones; scrubbed
+in any case.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Profile
 from matrix_graph.society.scrub import scrub
+from matrix_graph.tables import Table, rows_of
 
 SHIPPED = Path(str(files("matrix_graph"))) / "data" / "profiles.jsonl"
 _NOT_IN_IDS = re.compile(r"[^\w-]+")
@@ -42,9 +43,15 @@ class BadRow:
 
 
 def load_profiles(
-    path: Path | str | None = None, *, strict: bool = False
+    source: Path | str | Table | None = None, *, strict: bool = False
 ) -> tuple[list[Profile], list[BadRow]]:
-    """Read the profiles of a file (the shipped ones if None), scrubbed.
+    """Read profiles, scrubbed.
+
+    Args:
+        source: A file of JSON Lines; or a list of `Profile` or mappings, a data frame, a data set,
+            with `name`, `description` and, if there are any, `id` and `posts`. The shipped
+            synthetic profiles if None.
+        strict: Refuse any row that is no profile.
 
     Returns:
         The profiles, and the rows that are none.
@@ -52,28 +59,50 @@ def load_profiles(
     Raises:
         InputError: no such file, no good row in it, or any bad row when `strict`.
     """
-    path = Path(path or SHIPPED)
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the profiles in {path}: {error}") from error
+    if source is None or isinstance(source, str | Path):
+        where = str(source or SHIPPED)
+        rows: Iterable[tuple[int, str | dict[str, Any]]] = _lines(Path(where).expanduser())
+    else:
+        where, rows = "The table", enumerate(profile_rows(source), 1)
     profiles: dict[str, Profile] = {}
     bad: list[BadRow] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+    for number, row in rows:
         try:
-            profile = _read(line, f"row{number}")
+            profile = _read(row, f"row{number}")
             if profile.id in profiles:
                 raise ValueError(f"id {profile.id!r} stands in an earlier row")
             profiles[profile.id] = profile
         except ValueError as error:
             bad.append(BadRow(number, _why(error)))
     if strict and bad:
-        raise InputError(f"{path}: {_listed(bad)} (--strict)")
+        raise InputError(f"{where}: {_listed(bad)} (--strict)")
     if not profiles:
-        raise InputError(f"{path} holds no profile. {_listed(bad)}".rstrip())
+        raise InputError(f"{where} holds no profile. {_listed(bad)}".rstrip())
     return list(profiles.values()), bad
+
+
+def profile_rows(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table in which a profile may also be a `Profile`.
+
+    Raises:
+        InputError: it is no table.
+    """
+    if isinstance(table, list | tuple):
+        return rows_of([_fields(p) if isinstance(p, Profile) else p for p in table], "profiles")
+    return rows_of(table, "profiles")
+
+
+def _fields(profile: Profile) -> dict[str, Any]:
+    fields = {name: getattr(profile, name) for name in ("id", "name", "description", "posts")}
+    return {**profile.extra, **fields}
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        lines = path.read_text("utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read the profiles in {path}: {error}") from error
+    return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
 def sample_profiles(profiles: Sequence[Profile], count: int, seed: int) -> list[Profile]:
@@ -97,21 +126,23 @@ def _variation(profile: Profile, turn: int, rng: random.Random) -> Profile:
     )
 
 
-def _read(line: str, default_id: str) -> Profile:
-    data: Any = json.loads(line)
+def _read(row: str | dict[str, Any], default_id: str) -> Profile:
+    data: Any = json.loads(row) if isinstance(row, str) else row
     if not isinstance(data, dict):
         raise ValueError("not a JSON object")
     try:
         json.dumps(data, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError("holds half a character (a lone surrogate)") from error
-    row = _Line.model_validate(data)
+    except TypeError as error:
+        raise ValueError(f"holds what is no JSON ({error})") from error
+    line = _Line.model_validate(data)
     return Profile(
-        id=_NOT_IN_IDS.sub("-", scrub(row.id or default_id))[:64],
-        name=scrub(row.name),
-        description=scrub(row.description),
-        posts=tuple(scrub(post) for post in row.posts),
-        extra=row.model_extra or {},
+        id=_NOT_IN_IDS.sub("-", scrub(line.id or default_id))[:64],
+        name=scrub(line.name),
+        description=scrub(line.description),
+        posts=tuple(scrub(post) for post in line.posts),
+        extra=line.model_extra or {},
     )
 
 

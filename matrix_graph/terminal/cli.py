@@ -99,7 +99,7 @@ def run(
     except MatrixError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
-        _tell_stopped(settings.out)
+        _tell_stopped(settings.folder)
         raise typer.Exit(128 + (stopped[0] if stopped else signal.SIGINT)) from None
     if as_json:
         sys.stdout.write(
@@ -127,7 +127,7 @@ def estimate(
     """Say how many calls and tokens a run would take, without making any."""
     try:
         settings = RunConfig.load(config, options)
-        profiles, _ = load_profiles(settings.profiles, strict=settings.strict)
+        profiles, _ = load_profiles(settings.profile_source, strict=settings.strict)
         foreseen = estimated(settings, profiles)
     except MatrixError as error:
         _fail(error, as_json)
@@ -280,12 +280,13 @@ def filter_file(
     except MatrixError as error:
         if not isinstance(error, InputError):
             err.print(
-                f"Go on with the same command and --resume; {settings.out} keeps what was answered."
+                f"Go on with the same command and --resume; {settings.folder} keeps what was "
+                "answered."
             )
         _fail(error, as_json=False)
     except KeyboardInterrupt:
         err.print(
-            f"Stopped. Go on with the same command and --resume; {settings.out} keeps what was "
+            f"Stopped. Go on with the same command and --resume; {settings.folder} keeps what was "
             "answered."
         )
         raise typer.Exit(128 + signal.SIGINT) from None

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import typer
 from pydantic.fields import FieldInfo
@@ -45,18 +46,26 @@ def options_of(config: type[Options]) -> Callable[[Callable[..., None]], Callabl
 
 
 def _option(name: str, field: FieldInfo) -> Any:
-    kinds = {
-        kind
-        for kind in (get_args(field.annotation) or (field.annotation,))
-        if kind is not type(None)
-    }
+    """The flag for a field: repeatable where it holds several, with its default if it has one."""
+    kinds = _kinds(field.annotation)
     kind: Any = next((k for k in (bool, int, float, Path) if k in kinds), str)
-    origins = {get_origin(k) for k in (field.annotation, *kinds)}
-    if tuple in origins:
-        kind = str
-    if dict in origins:
+    if kind is str and kinds & {tuple, dict}:
         kind = list[str]
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    shown = str(default) if default and default is not True else False
     flag = "--" + name.replace("_", "-")
     # Without an explicit name a switch would get a --no-... twin, which no option here needs.
-    option = typer.Option(flag, help=field.description, show_default=False)
+    option = typer.Option(flag, help=field.description, show_default=shown)
     return Annotated[kind | None, option]
+
+
+def _kinds(annotation: Any) -> set[Any]:
+    """The types within unions and annotations."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _kinds(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return {kind for part in get_args(annotation) for kind in _kinds(part)}
+    return {origin if origin in (tuple, dict) else annotation}

@@ -47,9 +47,9 @@ async def stoppable(
                 config, resume=resume, overwrite=overwrite, listen=progress.listen, answers=answers
             )
         except asyncio.CancelledError:
-            if not (config.out / "run.json").is_file():
+            if not (config.folder / "run.json").is_file():
                 raise KeyboardInterrupt from None
-            return RunResult.of(config.out)
+            return RunResult.of(config.folder)
 
 
 @contextmanager
@@ -109,10 +109,10 @@ def stepped(
         with progress:
             debugger.agent()
         debugger.agent(-1)
-        Screen(debugger, config.out, Console(highlight=False), prices(config.price)).loop()
+        Screen(debugger, config.folder, Console(highlight=False), prices(config.prices)).loop()
         if not debugger.over:
             stopped.append(signal.SIGINT)
-    return RunResult.of(config.out)
+    return RunResult.of(config.folder)
 
 
 def prices(given: Mapping[str, Sequence[float]]) -> Callable[[str], Price | None]:

@@ -145,15 +145,15 @@ def test_stopped_at_any_moment_the_account_is_what_the_server_counted(
             time.sleep(0.005)
         process.send_signal(rng.choice([signal.SIGINT, signal.SIGTERM]))
         process.wait(60)
-        if not (config.out / "run.json").is_file():
+        if not (config.folder / "run.json").is_file():
             continue
         stops += 1
-        check(RunResult.of(config.out).summary, server)
-        command = [*COMMAND, "--out", str(config.out), "--resume"]
+        check(RunResult.of(config.folder).summary, server)
+        command = [*COMMAND, "--out", str(config.folder), "--resume"]
     assert stops >= 8
     server.faults = Faults()
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
-    check(RunResult.of(config.out).summary, server)
+    check(RunResult.of(config.folder).summary, server)
 
 
 def file_of_rows(folder: Path) -> Path:
@@ -179,7 +179,7 @@ async def test_a_filter_run_reports_what_it_used(server: FakeServer, tmp_path: P
     )
     with pytest.raises(RunPaused):
         await afilter_rows(file, config)
-    paused = json.loads((config.out / "filter.json").read_text("utf-8"))
+    paused = json.loads((config.folder / "filter.json").read_text("utf-8"))
     assert paused["ended"]["status"] == "cap"
     check(paused, server)
     done = await afilter_rows(file, config.model_copy(update={"max_calls": None}), resume=True)
@@ -208,7 +208,7 @@ async def test_a_filter_stopped_before_it_has_begun_counts_what_probing_took(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    stopped = json.loads((config.out / "filter.json").read_text("utf-8"))
+    stopped = json.loads((config.folder / "filter.json").read_text("utf-8"))
     assert stopped["ended"]["status"] == "interrupted"
     check(stopped, server)
 
@@ -257,11 +257,11 @@ async def test_stopped_before_a_run_has_begun_it_counts_what_probing_took(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    stopped = RunResult.of(config.out)
+    stopped = RunResult.of(config.folder)
     assert stopped.ended.status == "interrupted"
     check(stopped.summary, server)
     server.faults = Faults()
-    done = await arun(RunConfig(out=config.out), resume=True)
+    done = await arun(RunConfig(out=config.folder), resume=True)
     assert done.complete
     check(done.summary, server)
 

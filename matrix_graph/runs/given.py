@@ -1,0 +1,66 @@
+"""Tables that a run was given as objects go into its folder as files: it is resumed, filtered again
+and shared without them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import json_lines, write_json_lines
+from matrix_graph.filtering.steps.contamination import read_benchmark
+from matrix_graph.runs.options import Options
+from matrix_graph.society.profiles import SHIPPED
+
+FILES = {"profiles": "profiles.jsonl", "decontaminate": "benchmark.jsonl"}
+"""Where in the folder of a run the table of an option goes."""
+
+
+def in_folder(config: Options, folder: Path) -> dict[str, Any]:
+    """The options that hold tables, as the files in which those are in the folder of the run."""
+    return {name: folder / FILES[name] for name in _tables(config)}
+
+
+def write_tables(config: Options, folder: Path) -> None:
+    """Write the tables that a configuration holds."""
+    for name, table in _tables(config).items():
+        write_json_lines(folder / FILES[name], table)
+
+
+def tables_in(folder: Path) -> dict[str, Any]:
+    """The options whose tables are in the folder of a run."""
+    return {name: folder / file for name, file in FILES.items() if (folder / file).is_file()}
+
+
+def digest(source: Path | str | Sequence[Mapping[str, Any]] | None) -> str:
+    """SHA-256 of profiles: of a file (the shipped one if None), or of a table as that file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if source is not None and not isinstance(source, str | Path):
+        return hashlib.sha256(json_lines(source).encode()).hexdigest()
+    try:
+        return hashlib.sha256(Path(source or SHIPPED).read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"Cannot read the profiles in {source}: {error}") from error
+
+
+def same_benchmark(given: Path | Sequence[str] | None, before: Path | None) -> bool:
+    """Whether a run that is resumed is given the benchmark prompts that it began with."""
+    if before is None or given is None:
+        return given is before
+    here = read_benchmark(given) if isinstance(given, Path) else list(given)
+    return here == read_benchmark(before)
+
+
+def _tables(config: Options) -> dict[str, list[dict[str, Any]]]:
+    held = {name: getattr(config, name, None) for name in FILES}
+    return {
+        name: [row if isinstance(row, dict) else {"prompt": row} for row in table]
+        for name, table in held.items()
+        if isinstance(table, tuple)
+    }
