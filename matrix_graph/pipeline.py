@@ -27,6 +27,7 @@ from matrix_graph.filtering.graph import DEFAULT_STEPS, create_filter
 from matrix_graph.filtering.step import Step
 from matrix_graph.generation.graph import create_generator
 from matrix_graph.generation.requirements import read_requirements
+from matrix_graph.generation.retrieval import Taken
 from matrix_graph.resources import opened
 from matrix_graph.schema import Group, Rejection, Row, requirement_of
 from matrix_graph.society.graph import create_society
@@ -53,7 +54,7 @@ class MatrixState(MatrixInput, total=False):
     acted: int
     failed: int
     requirements: list[dict[str, Any]]
-    taken: dict[str, int]
+    taken: dict[str, list[Taken]]
     kept: dict[str, int]
     generated: dict[str, int]
     exhausted: bool
@@ -173,7 +174,8 @@ async def _batch(state: MatrixState) -> Command[Literal["generator", "finish"]]:
         have = kept.get(wanted.id, 0)
         missing = wanted.count - have
         if missing > 0 and not state.get("exhausted"):
-            share = max(have / taken[wanted.id], 0.1) if taken.get(wanted.id) else 1.0
+            used = sum(number for _, number in taken.get(wanted.id, []))
+            share = max(have / used, 0.1) if used else 1.0
             count = min(BATCH, math.ceil(missing / share))
             requirements.append(wanted.model_copy(update={"count": count}).model_dump())
     if not requirements:

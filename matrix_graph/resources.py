@@ -47,8 +47,8 @@ from matrix_graph.memory.records import Records
 _MEMORIES = 1_000
 """Threads whose memories are kept in the process; those of others are read from the store again."""
 
-_GRACE = 10.0
-"""Seconds that calls under way are given when a run is closed."""
+GRACE, SHORT_GRACE = 10.0, 1.0
+"""Seconds that calls under way are given when a run is closed, and when it is interrupted."""
 
 
 class Resources:
@@ -162,11 +162,11 @@ class Resources:
         """Return when all memories and records that are waiting are in the store."""
         await self._buffer(_needed(store)).flush()
 
-    async def settle(self) -> None:
-        """Start no more calls, and let those under way reach the journal: what was used is known
-        then.
+    async def settle(self, grace: float = GRACE) -> None:
+        """Start no more calls, and let those under way reach the journal within `grace` seconds:
+        what was used is known then.
         """
-        await self._line.settle(_GRACE)
+        await self._line.settle(grace)
 
     async def aclose(self) -> None:
         """Settle, and close the connections of what was opened here; the journal stays open."""

@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.generation.requirements import read_requirements
-from matrix_graph.generation.retrieval import Source, ordered_sources
+from matrix_graph.generation.retrieval import Source, Taken, next_sources
 from matrix_graph.generation.synthesis import row_id, synthesise
 from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.resources import Resources, opened
@@ -30,12 +30,12 @@ class GeneratorInput(TypedDict, total=False):
         requirements: Fields of `Requirement`.
         scenarios: The user's own, with the fields of `Scenario` as far as they go; those of the
             run's store if absent.
-        taken: Per requirement, how many sources earlier batches used.
+        taken: Per requirement, the sources that earlier batches used, as a batch returns them.
     """
 
     requirements: Sequence[Mapping[str, Any]]
     scenarios: Sequence[Mapping[str, Any]]
-    taken: dict[str, int]
+    taken: dict[str, list[Taken]]
 
 
 class GeneratorState(GeneratorInput, total=False):
@@ -47,11 +47,11 @@ class GeneratorState(GeneratorInput, total=False):
 
 
 class GeneratorOutput(TypedDict):
-    """The rows of the batch, what failed, and how many sources are used."""
+    """The rows of the batch, what failed, and which sources are used."""
 
     rows: list[Row]
     failures: list[Failure]
-    taken: dict[str, int]
+    taken: dict[str, list[Taken]]
 
 
 def create_generator() -> Stage[GeneratorState, Context, GeneratorInput, GeneratorOutput]:
@@ -77,14 +77,15 @@ async def _retrieve(state: GeneratorState, runtime: Runtime[Context]) -> dict[st
     taken = dict(state.get("taken", {}))
     picked: list[tuple[str, str, str, int]] = []
     for requirement in read_requirements(state["requirements"]):
-        first = taken.get(requirement.id, 0)
-        need = first + requirement.count
-        sources = await ordered_sources(
-            scenarios, requirement.domain, res.embedder, runtime.context.seed, need
+        batch, taken[requirement.id] = await next_sources(
+            scenarios,
+            requirement.domain,
+            res.embedder,
+            runtime.context.seed,
+            requirement.count,
+            taken.get(requirement.id, []),
         )
-        batch = sources[first : first + requirement.count]
         picked += [(requirement.id, s.scenario["id"], s.agent, s.attempt) for s in batch]
-        taken[requirement.id] = first + len(batch)
     return {"sources": picked, "taken": taken}
 
 

@@ -25,6 +25,10 @@ REPEAT = 0.02
 """
 
 
+Taken = tuple[int, int]
+"""Among how many scenarios, the first by round, how many sources were taken."""
+
+
 class Source(NamedTuple):
     """One agent in one scenario, asked for the `attempt`-th time."""
 
@@ -63,6 +67,38 @@ async def ordered_sources(
     elif sources:
         sources = _evenly(sources)
     return [Source(s.scenario, s.agent, attempt) for attempt in range(PASSES) for s in sources]
+
+
+async def next_sources(
+    scenarios: Sequence[Scenario],
+    domain: str | None,
+    embedder: Embedder,
+    seed: int,
+    count: int,
+    taken: Sequence[Taken],
+) -> tuple[list[Source], list[Taken]]:
+    """The next `count` sources, or as many as there are, and what is taken then.
+
+    Among later scenarios the order is another one. What was taken before is found again in the
+    order that held then.
+    """
+    by_round = sorted(scenarios, key=lambda scenario: scenario["round"])
+    used: set[str] = set()
+    for among, number in taken:
+        known = {scenario["id"] for scenario in by_round[:among]}
+        then = [scenario for scenario in scenarios if scenario["id"] in known]
+        order = await ordered_sources(then, domain, embedder, seed, len(used) + number)
+        used |= {source.id for source in _fresh(order, used)[:number]}
+    order = await ordered_sources(scenarios, domain, embedder, seed, len(used) + count)
+    chosen = _fresh(order, used)[:count]
+    before = list(taken)
+    if before and before[-1][0] == len(scenarios):
+        return chosen, [*before[:-1], (len(scenarios), before[-1][1] + len(chosen))]
+    return chosen, [*before, (len(scenarios), len(chosen))]
+
+
+def _fresh(order: Sequence[Source], used: set[str]) -> list[Source]:
+    return [source for source in order if source.id not in used]
 
 
 def source_text(source: Source) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -63,11 +63,30 @@ async def gather_to_end(calls: Iterable[Awaitable[T]]) -> list[T]:
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:
     """What `work` returns, for code that is not asynchronous, also where an event loop is running,
-    as in notebooks.
+    as in notebooks. Interrupted, it cancels the work, waits for its end, and raises.
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(work)
     with ThreadPoolExecutor(1) as beside:
-        return beside.submit(asyncio.run, work).result()
+        begun: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = Future()
+
+        async def cancellable() -> T:
+            begun.set_result((asyncio.get_running_loop(), _this_task()))
+            return await work
+
+        done = beside.submit(asyncio.run, cancellable())
+        try:
+            return done.result()
+        except BaseException:
+            if not done.done():
+                loop, task = begun.result()
+                loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

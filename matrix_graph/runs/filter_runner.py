@@ -29,7 +29,7 @@ from matrix_graph.filtering.steps.rewards import HttpReward
 from matrix_graph.llm.models import NONE
 from matrix_graph.llm.tasks import run_sync, to_end
 from matrix_graph.llm.usage import Usage
-from matrix_graph.resources import Resources, opening
+from matrix_graph.resources import GRACE, SHORT_GRACE, Resources, opening
 from matrix_graph.runs.accepted import RulesFile
 from matrix_graph.runs.config import JOURNAL
 from matrix_graph.runs.ended import Ended
@@ -158,7 +158,7 @@ async def _afilter(
             filtering.save(Ended.by(pause))
             raise
         except asyncio.CancelledError:
-            await filtering.settle()
+            await to_end(filtering.settle(SHORT_GRACE))
             filtering.save(Ended("interrupted"))
             raise
         except Exception as error:
@@ -315,9 +315,9 @@ class _Filtering:
             write_filtered, filtered, self.rules.pairs, self.config.folder, head
         )
 
-    async def settle(self) -> None:
+    async def settle(self, grace: float = GRACE) -> None:
         """Let calls under way end: what they use is part of the totals."""
-        await asyncio.gather(*(resources.settle() for resources in self.opened))
+        await asyncio.gather(*(resources.settle(grace) for resources in self.opened))
 
     def save(self, ended: Ended) -> None:
         """Write how the run stands."""

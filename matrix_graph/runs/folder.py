@@ -13,8 +13,7 @@ from typing import Any
 
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_object, write_text
-from matrix_graph.generation.requirements import Requirement, read_requirements
-from matrix_graph.llm.models import ModelObject
+from matrix_graph.generation.requirements import Requirement
 from matrix_graph.memory.folder import LOCK, hold, let_go
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
@@ -22,8 +21,6 @@ from matrix_graph.runs.given import (
     FILES,
     digest,
     in_folder,
-    same_benchmark,
-    tables_in,
     write_tables,
 )
 from matrix_graph.schema import Group
@@ -31,24 +28,6 @@ from matrix_graph.society.serialization import groups_from_json
 
 FORMAT = 2
 _claims: set[Path] = set()
-MAY_CHANGE = {
-    *(
-        "out",
-        "durability",
-        "max_calls",
-        "max_cost",
-        "price",
-        "concurrency",
-        "timeout",
-        "base_url",
-        "strict",
-    ),
-    *("offline", "play"),
-}
-"""Options that a resumed run may be given anew; the others are those of its start."""
-MODELS = {"model", "student", "embeddings", "judge"}
-"""Options that a resumed run must be given again where they were objects."""
-
 _OWN = (
     *FILES.values(),
     "export",
@@ -61,87 +40,6 @@ _OWN = (
     "run.json",
 )
 _DATABASES = ("journal.sqlite", "checkpoints.sqlite")
-
-
-def resumed(config: RunConfig) -> RunConfig:
-    """The configuration of the run in `config.folder`, with what a resumed run may be given anew.
-
-    Raises:
-        InputError: no run there, or one that began with other profiles.
-    """
-    path = config.folder / "run.json"
-    try:
-        before = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{config.folder} holds no run to resume ({error}).") from error
-    tables = tables_in(config.folder)
-    source = tables.get("profiles", before["config"]["profiles"])
-    if before["profiles_digest"] != digest(source):
-        raise InputError(
-            f"The profiles of the run in {config.folder} have changed since it began; start anew "
-            "with --overwrite."
-        )
-    options = {name: getattr(config, name) for name in config.model_fields_set}
-    clashes = sorted(
-        name for name in options.keys() - MAY_CHANGE if not _as_before(name, config, before)
-    )
-    if clashes:
-        raise InputError(
-            f"The run in {config.folder} began with another --{clashes[0].replace('_', '-')}, "
-            "which cannot change."
-        )
-    began = before["config"] | {"offline": False} | tables
-    if began.get("requirements"):
-        began = {
-            name: value
-            for name, value in began.items()
-            if name not in ("kind", "domain", "max_tokens")
-        }
-    fields = began | {n: value for n, value in options.items() if n in MAY_CHANGE | MODELS}
-    config = RunConfig.load(None, fields)
-    if missing := [] if config.offline else _objects(config):
-        raise InputError(
-            f"The run in {config.folder} began with objects for {', '.join(missing)}; give them "
-            f"again, such as RunConfig({missing[0]}=..., out=...)."
-        )
-    return config
-
-
-def _objects(config: RunConfig) -> list[str]:
-    """The options whose objects are not here."""
-    return [
-        name
-        for name in sorted(MODELS)
-        if any(isinstance(model, ModelObject) for model in _several(getattr(config, name)))
-    ]
-
-
-def _several(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-def _as_before(name: str, config: RunConfig, before: Mapping[str, Any]) -> bool:
-    """Whether an option of a resumed run says what it said at the run's beginning."""
-    given: Any = getattr(config, name)
-    if name == "profiles":
-        return bool(digest(given) == before["profiles_digest"])
-    began = before["config"].get(name)
-    if name == "decontaminate":
-        path = tables_in(config.folder).get(name, began)
-        return same_benchmark(given, Path(path) if path else None)
-    return bool(config.public()[name] == began)
-
-
-def began_with(out: Path) -> list[Requirement]:
-    """The requirements that the run in `out` began with, whatever has become of their file.
-
-    Raises:
-        InputError: no run there.
-    """
-    try:
-        return read_requirements(json.loads((out / "run.json").read_text("utf-8"))["requirements"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{out} holds no run to resume ({error}).") from error
 
 
 def check_folder(out: Path, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import aiosqlite
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
@@ -25,31 +26,30 @@ from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
-from matrix_graph.generation.requirements import Requirement
+from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.llm.offline import ANSWER, NotOnRecord
 from matrix_graph.llm.tasks import acquired, run_sync, to_end
 from matrix_graph.llm.usage import Usage
 from matrix_graph.memory.records import Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
-from matrix_graph.resources import Resources, opening
+from matrix_graph.resources import GRACE, SHORT_GRACE, Resources, opening
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.folder import (
     FORMAT,
-    began_with,
     begin_folder,
     check_folder,
     claimed,
     clear_folder,
     read_society,
     read_summary,
-    resumed,
     versions,
 )
 from matrix_graph.runs.probe import probe
+from matrix_graph.runs.resuming import resumed
 from matrix_graph.runs.tally import tally, used_by_model
 from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society.grouping import form_groups, homophily
@@ -200,14 +200,14 @@ class _Session:
         if overwrite and config.offline:
             raise InputError("--offline lives on what is on record, which --overwrite deletes.")
         if resume:
-            config = resumed(config)
+            config, wanted, grown = resumed(config)
         else:
             check_folder(config.folder, overwrite)
+            wanted, grown = config.wanted(), True
         profiles, bad = load_profiles(config.profile_source, strict=config.strict)
         setting = FilterConfig.of_run(config)
         models = setting.models(offline=config.offline)
         steps = setting.funnel().steps(models)
-        wanted = began_with(config.folder) if resume else config.wanted()
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
         context = config.context()
@@ -224,8 +224,10 @@ class _Session:
             stopped = True
         if overwrite:
             clear_folder(config.folder)
-        foreseen = {} if resume else estimate(config, profiles).totals()
+        foreseen = estimate(config, profiles).totals() if grown else {}
         config, before = begin_folder(config, wanted, foreseen)
+        if grown:
+            before["estimate"] = foreseen
         session = cls(
             config,
             profiles,
@@ -355,39 +357,45 @@ class _Session:
             agents={agent: human_agent() for agent in self._played(groups)},
             agent_checkpoints=self.config.step_checkpoints,
         )
-        config: Any = {
+        config: RunnableConfig = {
             "configurable": {"thread_id": RUN},
             "recursion_limit": 1_000_000,
         }
         path = self.config.folder / "checkpoints.sqlite"
-        async with acquired(_connected(path), aiosqlite.Connection.close) as database:
-            saver = AsyncSqliteSaver(database)
+        async with acquired(_connected(path), _disconnected) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
-            begun = await saver.aget_tuple(config) is not None
-            given: Any = None
+            wanted = [requirement.model_dump() for requirement in self.wanted]
+            given: Any = {"quota": self.config.scenarios, "wanted": wanted}
+            first = given if await saver.aget_tuple(config) is None else None
             if answers:
-                given = Command(resume=dict(answers))
-            elif not begun:
-                wanted = [requirement.model_dump() for requirement in self.wanted]
-                given = {"quota": self.config.scenarios, "wanted": wanted}
+                first = Command(resume=dict(answers))
             self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
-            async for part in graph.astream(
-                given,
-                config,
-                context=self.context,
-                stream_mode="custom",
-                subgraphs=True,
-                version="v2",
-                durability=self.config.durability,
-            ):
-                self.listen(cast("dict[str, Any]", part["data"]))
-            state = await graph.aget_state(config)
-            asked = {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}
-            if asked:
-                raise PersonAsked(asked)
-            if state.next:
-                raise NotOnRecord("the next step")
-            return dict(state.values)
+            state = await self._stretch(graph, first, config)
+            done = state["quota"], read_requirements(state["wanted"])
+            if done != (self.config.scenarios, self.wanted):
+                # It began with less, which is done; the same thread goes on.
+                state = await self._stretch(graph, given, config)
+            return state
+
+    async def _stretch(self, graph: Any, given: Any, config: RunnableConfig) -> dict[str, Any]:
+        """Run the graph to its end, or to where it can go no further."""
+        async for part in graph.astream(
+            given,
+            config,
+            context=self.context,
+            stream_mode="custom",
+            subgraphs=True,
+            version="v2",
+            durability=self.config.durability,
+        ):
+            self.listen(cast("dict[str, Any]", part["data"]))
+        state = await graph.aget_state(config)
+        asked = {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}
+        if asked:
+            raise PersonAsked(asked)
+        if state.next:
+            raise NotOnRecord("the next step")
+        return dict(state.values)
 
     def _played(self, groups: Sequence[Group]) -> list[str]:
         """The ids of those whom a person plays."""
@@ -408,7 +416,8 @@ class _Session:
         self, resources: Resources, records: Records, groups: Sequence[Group], ended: Ended
     ) -> RunResult:
         # What calls under way use is part of the totals.
-        await asyncio.gather(*(each.settle() for each in (resources, *self.others)))
+        grace = SHORT_GRACE if ended.status == "interrupted" else GRACE
+        await asyncio.gather(*(each.settle(grace) for each in (resources, *self.others)))
         out = self.config.folder
         scenarios, rows = await records.aall("scenarios"), await records.aall("samples")
         rejections, failures = await records.aall("rejections"), await records.aall("failures")
@@ -450,7 +459,7 @@ class _Session:
             "tokens": {"input": total.input_tokens, "output": total.output_tokens},
             "cost_usd": round(resources.account.cost, 6),
             "used": used_by_model(resources.account),
-            "requirements": self.before["requirements"],
+            "requirements": [wanted.model_dump(mode="json") for wanted in self.wanted],
             "estimate": self.before["estimate"],
             "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
             "ended": ended.public(),
@@ -467,8 +476,15 @@ def _write_summary(out: Path, summary: Mapping[str, Any]) -> None:
     write_text(out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
 
 
-async def _connected(path: Path) -> aiosqlite.Connection:
-    return await aiosqlite.connect(path)
+async def _connected(path: Path) -> AsyncSqliteSaver:
+    return AsyncSqliteSaver(await aiosqlite.connect(path))
+
+
+async def _disconnected(saver: AsyncSqliteSaver) -> None:
+    # LangGraph leaves checkpoints that it has cancelled to end by themselves. Whoever closes before
+    # they do leaves the file locked.
+    async with saver.lock:
+        await saver.conn.close()
 
 
 async def _closed(store: ChromaStore) -> None:

@@ -122,7 +122,7 @@ class _Nodes:
             return {}
         resources = await opened(runtime.context)
         memory, records = resources.memory(runtime.store), resources.records(runtime.store)
-        if resources.threaded and (standing := await records.aget("standing", self._id)):
+        if standing := await records.aget("standing", self._id):
             return standing
         lived = [] if resources.named else await records.aall("scenarios")
         if any(scenario["group"] in self._groups for scenario in lived):
@@ -188,12 +188,11 @@ class _Nodes:
             "played": played,
         }
         if not chosen:
+            # Within another graph no checkpoint of this one outlives the invocation.
             resources = await opened(runtime.context)
-            if resources.threaded:
-                # Within another graph no checkpoint of this one outlives the invocation.
+            if resources.named or resources.threaded:
                 standing = {name: value for name, value in update.items() if name != "reports"}
-                records = resources.records(runtime.store)
-                await records.asave("standing", {self._id: standing})
+                await resources.records(runtime.store).asave("standing", {self._id: standing})
             return Command(update=update, goto=END)
         sends = [
             Send(

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph.generation.graph import create_generator
-from matrix_graph.generation.retrieval import PASSES, ordered_sources
+from matrix_graph.generation.retrieval import PASSES, Taken, next_sources, ordered_sources
 from matrix_graph.generation.writer import cleaned
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.structured import Malformed
@@ -29,7 +32,7 @@ async def test_a_users_own_scenarios_become_rows_with_provenance() -> None:
         {"requirements": wanted, "scenarios": SCENARIOS}, context=context()
     )
     assert [r["kind"] for r in result["rows"]] == ["sft"] * 4 + ["dpo"] * 2
-    assert result["taken"] == {"sft": 4, "dpo": 2}
+    assert result["taken"] == {"sft": [(3, 4)], "dpo": [(3, 2)]}
     for row in result["rows"]:
         origin = row["provenance"]
         assert origin["actions"] == [f"{origin['scenario_id']}-{origin['agent_id']}"]
@@ -44,8 +47,37 @@ async def test_a_users_own_scenarios_become_rows_with_provenance() -> None:
     assert dpo["chosen"] != dpo["rejected"]
 
 
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(1, 9)), min_size=1, max_size=6),
+    st.sampled_from([None, "the sea"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_no_source_is_taken_twice_however_the_society_grows(
+    steps: list[tuple[int, int]], domain: str | None
+) -> None:
+    async def grown() -> None:
+        embedder = Embedder(FakeEmbeddings())
+        lived: list[Scenario] = []
+        taken: list[Taken] = []
+        ids: list[str] = []
+        for number, (more, count) in enumerate(steps):
+            for k in range(more):
+                fresh = scenario(10 * number + k, ["ana", "bo"], f"news {k}")
+                fresh["round"] = number
+                # As the store gives them: in the order of their ids, not of their rounds.
+                lived = [fresh, *lived]
+            sources, taken = await next_sources(lived, domain, embedder, 1, count, taken)
+            ids += [source.id for source in sources]
+        rest, taken = await next_sources(lived, domain, embedder, 1, 1_000, taken)
+        ids += [source.id for source in rest]
+        assert len(ids) == len(set(ids)) == 2 * len(lived) * PASSES
+        assert sum(number for _, number in taken) == len(ids)
+
+    asyncio.run(grown())
+
+
 async def test_a_later_batch_takes_other_sources_until_none_is_left() -> None:
-    graph, taken, seen = create_generator().compile(), dict[str, int](), list[str]()
+    graph, taken, seen = create_generator().compile(), dict[str, list[Taken]](), list[str]()
     for _ in range(10):
         given: Any = {
             "requirements": [{"kind": "sft", "count": 7}],
@@ -90,7 +122,7 @@ async def test_a_failing_call_is_a_failure_and_the_others_go_on() -> None:
     assert (failure["stage"], failure["who"]) == ("generate", "sft-s2-ana-0")
     assert failure["reason"] == "the answer was empty"
     assert failure["call"] == "generate/s2-ana-0/sft/instruction"
-    assert result["taken"] == {"sft": 6}
+    assert result["taken"] == {"sft": [(3, 6)]}
 
 
 async def test_scenarios_come_from_the_store_by_default() -> None:
