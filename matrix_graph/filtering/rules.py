@@ -46,6 +46,14 @@ from matrix_graph.filtering.steps.signal import (
     ZeroAdvantage,
 )
 
+_MEASURED_BY = {
+    "semantic_duplicates": "--embeddings",
+    "contamination": "--decontaminate",
+    "judged": "--judge",
+    "rollouts": "--student",
+}
+"""What a run must be given for rules that are on by default where it is."""
+
 _GIVEN = {"benchmark", "context"}
 """Fields of steps that are no thresholds: a run brings them."""
 
@@ -152,8 +160,9 @@ class Rules(BaseModel):
 
     @model_serializer
     def _written(self) -> dict[str, Any]:
-        """As a file would have it."""
-        rules = {name: getattr(self, name) for name in type(self).model_fields if name != "order"}
+        """As a file would have it: what was named."""
+        named = self.model_fields_set - {"order"}
+        rules = {name: getattr(self, name) for name in type(self).model_fields if name in named}
         written: dict[str, Any] = {"order": list(self.order)} if self.order else {}
         for name, rule in rules.items():
             thresholds = {f.name for f in fields(rule)} - _GIVEN if rule else set()
@@ -198,7 +207,10 @@ class Rules(BaseModel):
         for name in type(self).model_fields:
             rule = getattr(self, name)
             if isinstance(rule, Step):
-                steps += self._supplied(rule, models)
+                supplied = self._supplied(rule, models)
+                if not supplied and name in self.model_fields_set:
+                    raise InputError(f"The rule {name} needs {_MEASURED_BY[name]}.")
+                steps += supplied
         return steps
 
     def _supplied(self, rule: Step, models: Models) -> Sequence[Step]:

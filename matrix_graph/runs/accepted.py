@@ -120,20 +120,25 @@ else:
     _stored = PlainSerializer(_written, when_used="json-unless-none")
     _as_text = WithJsonSchema({"type": "string"})
     StrPath = Annotated[Path, BeforeValidator(_path)]
-    Names = Annotated[tuple[str, ...], BeforeValidator(split)]
-    Kinds = Annotated[tuple[KindName, ...], BeforeValidator(split)]
+    _list = WithJsonSchema(
+        {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+    )
+    Names = Annotated[tuple[str, ...], BeforeValidator(split), _list]
+    Kinds = Annotated[tuple[KindName, ...], BeforeValidator(split), _list]
     Prices = Annotated[dict[str, tuple[float, float]], BeforeValidator(read_prices)]
     ChatModel = Annotated[
         str | ModelObject | InstanceOf[Runnable], BeforeValidator(_model), _stored, _as_text
     ]
-    ChatModels = Annotated[tuple[ChatModel, ...], BeforeValidator(split)]
+    ChatModels = Annotated[tuple[ChatModel, ...], BeforeValidator(split), _list]
     EmbeddingModel = Annotated[
         str | ModelObject | InstanceOf[Embeddings], BeforeValidator(_model), _stored, _as_text
     ]
     Profiles = Annotated[Path | tuple[dict[str, Any], ...], _path_or(_profiles)]
     Requirements = Annotated[Path | tuple[dict[str, Any], ...], _path_or(_requirements)]
     Benchmark = Annotated[Path | tuple[str, ...], _path_or(lambda value: value)]
-    RulesFile = Annotated[Path | Rules, _path_or(_rules)]
+    RulesFile = Annotated[
+        Path | Rules, _path_or(_rules), WithJsonSchema({"type": ["string", "object"]})
+    ]
 
 
 def served(spec: object) -> bool:

@@ -177,6 +177,22 @@ class RunConfig(Options):
         """
         return self.checkpoints == "step" or self.modulator == "human" or bool(self.play)
 
+    def preview(self) -> RunConfig:
+        """The same in small, to look at before the whole: one group, one scenario, two rows of each
+        requirement, in a folder beside `out`.
+        """
+        small: dict[str, Any] = {
+            "agents": min(self.agents, self.group_size),
+            "scenarios": 1,
+            "rows": min(self.rows, 2),
+            "out": self.folder.with_name(f"{self.folder.name}-preview"),
+        }
+        if self.requirements:
+            wanted = self.wanted()
+            small["requirements"] = [w.model_dump(mode="json") | {"count": 2} for w in wanted]
+        given = {name: getattr(self, name) for name in self.model_fields_set}
+        return RunConfig.model_validate(given | small)
+
     def context(self) -> Context:
         """The context that this configuration stands for."""
         return Context(

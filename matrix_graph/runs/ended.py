@@ -10,8 +10,8 @@ from matrix_graph.errors import InputError, RunPaused, Status
 _EXIT_CODES: dict[Status, int] = {
     "complete": 0,
     "exhausted": 3,
-    "cap": 3,
-    "asked": 3,
+    "cap": 5,
+    "asked": 6,
     "down": 4,
     "offline": 4,
     "refused": 4,

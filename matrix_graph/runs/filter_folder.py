@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matrix_graph.errors import InputError
 from matrix_graph.export.card import filter_card
@@ -17,12 +17,16 @@ from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.controls import effects, length_matched, random_subset
 from matrix_graph.filtering.funnel import funnel_svg
 from matrix_graph.filtering.graph import with_notes
-from matrix_graph.filtering.rows import is_safety
+from matrix_graph.filtering.rows import answer_of, is_safety, prompt_of
 from matrix_graph.filtering.step import Drop
 from matrix_graph.filtering.steps.pairs import Pairs, audit
 from matrix_graph.runs.config import JOURNAL
 from matrix_graph.runs.given import FILES
+from matrix_graph.runs.notebook import frame, summary_table
 from matrix_graph.schema import Rejection, Row
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 SUMMARY, ROWS, LEDGER = "filter.json", "rows.jsonl", "ledger.jsonl"
 _WRITTEN = ("dataset", "controls", "rejected.jsonl", "funnel.svg", "README.md", "report.html")
@@ -36,6 +40,21 @@ class FilterResult:
     kept: list[Row]
     rejections: list[Rejection]
     summary: dict[str, Any]
+
+    def to_pandas(self) -> DataFrame:
+        """The kept rows as a data frame.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        return frame(self.kept)
+
+    def _repr_html_(self) -> str:
+        figures = {"in": self.out, "kept": f"{len(self.kept)} of {self.summary['given']}"}
+        for stage in self.summary["funnel"]:
+            if stage["dropped"]:
+                figures[stage["step"]] = f"{stage['dropped']} dropped"
+        return summary_table(figures, [(prompt_of(row), answer_of(row)) for row in self.kept[:3]])
 
 
 def check_filter_folder(out: Path, resume: bool, overwrite: bool) -> None:

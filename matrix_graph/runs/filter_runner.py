@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -47,11 +47,10 @@ from matrix_graph.runs.filter_folder import (
 from matrix_graph.runs.folder import claimed
 from matrix_graph.runs.given import in_folder, tables_in, write_tables
 from matrix_graph.runs.probe import counted, probe
+from matrix_graph.runs.shown import Listener, listening
 from matrix_graph.runs.tally import used_by_model
 from matrix_graph.schema import Row
 from matrix_graph.tables import Table, rows_of
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 def read_rows(source: str | Path | Table) -> list[Row]:
@@ -92,9 +91,11 @@ def filter_rows(
     resume: bool = False,
     overwrite: bool = False,
     listen: Listener | None = None,
+    progress: bool | None = None,
 ) -> FilterResult:
     """`afilter_rows` for code that is not asynchronous."""
-    return run_sync(afilter_rows(rows, config, resume=resume, overwrite=overwrite, listen=listen))
+    options: Any = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    return run_sync(afilter_rows(rows, config, listen=listen, **options))
 
 
 async def afilter_rows(
@@ -104,6 +105,7 @@ async def afilter_rows(
     resume: bool = False,
     overwrite: bool = False,
     listen: Listener | None = None,
+    progress: bool | None = None,
 ) -> FilterResult:
     """Filter rows into `config.out`.
 
@@ -113,6 +115,8 @@ async def afilter_rows(
         config: Without one, the defaults: no model is asked.
         resume: Go on with a run in that folder that was stopped; answered calls are not made again.
         overwrite: Delete the run in that folder first.
+        listen: Hears the events of the graph, each a dict with `stage`.
+        progress: Show how far it is. If None, in a notebook and on a terminal.
 
     Raises:
         InputError: what was given cannot work.
@@ -121,8 +125,8 @@ async def afilter_rows(
     config = FilterConfig() if config is None else config
     if not isinstance(config, FilterConfig):
         raise InputError(f"filter_rows() takes a FilterConfig, not a {type(config).__name__}.")
-    with claimed(config.folder):
-        return await _afilter(read_rows(rows), config, resume, overwrite, listen)
+    with claimed(config.folder), listening(listen, progress) as hear:
+        return await _afilter(read_rows(rows), config, resume, overwrite, hear)
 
 
 async def _afilter(
@@ -151,6 +155,8 @@ async def _afilter(
     ledger = Ledger()
     async with _opened(config, rules, rows, models, listen) as filtering:
         filtering.save(Ended("running"))
+        if filtering.listen and filtering.opened:
+            filtering.listen({"stage": "start", "account": filtering.opened[0].account})
         try:
             return await filtering.go(ledger.recording(steps), ledger)
         except (RunPaused, InputError) as pause:
@@ -248,6 +254,8 @@ def _recorded(config: FilterConfig, embeddings: str) -> Models:
 def _check_rewards(rules: Rules, models: Models, rows: Sequence[Row]) -> None:
     by_reward = ("pass_rate", "learnability", "min_reward", "rip", "pairs")
     asking = [name for name in by_reward if getattr(rules, name)]
+    if rules.zero_advantage and "zero_advantage" in rules.model_fields_set:
+        asking.append("zero_advantage")
     if not asking or models.student:
         return
     if not any(rewards_of(row) or responses_of(row) for row in rows):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines, read_json_object
+from matrix_graph.filtering.rows import answer_of, prompt_of
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Entry, entries_in, last_at
 from matrix_graph.llm.models import NONE, embedding_model
@@ -20,7 +21,11 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.filter_folder import SUMMARY
 from matrix_graph.runs.folder import read_society, read_summary
 from matrix_graph.runs.moments import Moment, moments_of
+from matrix_graph.runs.notebook import frame, summary_table
 from matrix_graph.schema import Group, Rejection, Row, Scenario
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 class _Rows:
@@ -35,6 +40,23 @@ class _Rows:
             path.stem: read_json_lines(path, ("id",))
             for path in sorted((self.folder / "dataset").glob("*.jsonl"))
         }
+
+    def to_pandas(self, name: str | None = None) -> DataFrame:
+        """The kept rows as a data frame: all, or those of the file of that name.
+
+        Raises:
+            InputError: there is no such file, or pandas is not installed.
+        """
+        if name and name not in self.rows:
+            raise InputError(f"There is no file of rows {name!r}, but {', '.join(self.rows)}.")
+        return frame(
+            [row for file, rows in self.rows.items() if name in (None, file) for row in rows]
+        )
+
+    def _repr_html_(self) -> str:
+        figures = {"in": self.folder, **{name: f"{len(r)} rows" for name, r in self.rows.items()}}
+        first = [row for rows in self.rows.values() for row in rows[:2]]
+        return summary_table(figures, [(prompt_of(row), answer_of(row)) for row in first])
 
     @cached_property
     def rejections(self) -> list[Rejection]:

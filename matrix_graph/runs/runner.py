@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import aiosqlite
 from langchain_core.runnables import RunnableConfig
@@ -24,6 +24,7 @@ from matrix_graph.context import RUN, Context
 from matrix_graph.errors import InputError, PersonAsked, RunPaused
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
+from matrix_graph.filtering.rows import answer_of, prompt_of
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
 from matrix_graph.generation.requirements import Requirement, read_requirements
@@ -48,8 +49,10 @@ from matrix_graph.runs.folder import (
     read_summary,
     versions,
 )
+from matrix_graph.runs.notebook import frame, summary_table
 from matrix_graph.runs.probe import probe
 from matrix_graph.runs.resuming import resumed
+from matrix_graph.runs.shown import Listener, listening
 from matrix_graph.runs.tally import tally, used_by_model
 from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society.grouping import form_groups, homophily
@@ -59,8 +62,10 @@ from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
 from matrix_graph.society.serialization import groups_to_json
 from matrix_graph.society.watch import Watch, watched
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
 _OFFLINE = "there is no more on record, and no model is asked offline"
-Listener = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -112,6 +117,28 @@ class RunResult:
         """The scenarios."""
         return read_json_lines(self.out / "scenarios.jsonl")
 
+    def to_pandas(self, name: str | None = None) -> DataFrame:
+        """The kept rows as a data frame: all, or those of a kind or requirement. Errors as `rows`,
+        and where pandas is not installed.
+        """
+        names = [name] if name else list(self.summary["counts"].get("kept", {}))
+        return frame([row for one in names for row in self.rows(one)])
+
+    def _repr_html_(self) -> str:
+        counts = self.summary["counts"]
+        kept = counts.get("kept", {})
+        figures = {
+            "in": self.out,
+            "ended": self.ended,
+            **{f"{name} rows": f"{n} of {counts['wanted'][name]}" for name, n in kept.items()},
+            "calls": f"{self.summary['calls']:,}",
+            "USD": self.summary["cost_usd"],
+        }
+        first = [self.rows(name)[:2] for name in kept]
+        return summary_table(
+            figures, [(prompt_of(row), answer_of(row)) for rows in first for row in rows]
+        )
+
 
 def run(
     config: RunConfig,
@@ -119,9 +146,11 @@ def run(
     resume: bool = False,
     overwrite: bool = False,
     listen: Listener | None = None,
+    progress: bool | None = None,
 ) -> RunResult:
     """`arun` for code that is not asynchronous."""
-    return run_sync(arun(config, resume=resume, overwrite=overwrite, listen=listen))
+    work = arun(config, resume=resume, overwrite=overwrite, listen=listen, progress=progress)
+    return run_sync(work)
 
 
 async def arun(
@@ -130,15 +159,19 @@ async def arun(
     resume: bool = False,
     overwrite: bool = False,
     listen: Listener | None = None,
+    progress: bool | None = None,
     watch: Watch | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> RunResult:
     """From profiles to a filtered data set in `config.folder`.
 
     Args:
-        resume: Go on with the run in that folder; calls that were answered are not made again.
+        resume: Go on with the run in that folder; calls that were answered are not made again. With
+            more `rows` or `scenarios` than it had, it goes on past its end.
         overwrite: Delete the run in that folder first.
         listen: Hears events, each a dict with `stage`.
+        progress: Show how far it is, how fast, and what it has used. If None, in a notebook and on
+            a terminal.
         watch: Sees each turn of the society, and may hold it up.
         answers: Of people, with `resume`: by the ids of what `RunResult.asked` holds.
 
@@ -153,8 +186,8 @@ async def arun(
     """
     if not isinstance(config, RunConfig):
         raise InputError(f"run() takes a RunConfig, not a {type(config).__name__}.")
-    with claimed(config.folder):
-        session = await _Session.begin(config, resume, overwrite, listen or (lambda _: None))
+    with claimed(config.folder), listening(listen, progress) as hear:
+        session = await _Session.begin(config, resume, overwrite, hear)
         try:
             with watched(session.context, watch):
                 return await session.go(answers or {})
@@ -256,8 +289,8 @@ class _Session:
                 {
                     "stage": "start",
                     "account": resources.account,
-                    "config": self.config,
-                    "wanted": self.wanted,
+                    "scenarios": self.config.scenarios,
+                    "rows": sum(wanted.count for wanted in self.wanted),
                     "bad_rows": self.bad_rows,
                 }
             )
@@ -366,10 +399,16 @@ class _Session:
             graph = builder.compile(checkpointer=saver, store=store)
             wanted = [requirement.model_dump() for requirement in self.wanted]
             given: Any = {"quota": self.config.scenarios, "wanted": wanted}
-            first = given if await saver.aget_tuple(config) is None else None
+            before = (await graph.aget_state(config)).values
+            first = None if before else given
             if answers:
                 first = Command(resume=dict(answers))
-            self.listen({"stage": "society", "event": "begin", "groups": len(groups)})
+            already = {
+                "scenarios": before.get("produced", 0),
+                "rows": sum(before.get("kept", {}).values()),
+            }
+            begin = {"event": "begin", "groups": len(groups), "already": already}
+            self.listen({"stage": "society", **begin})
             state = await self._stretch(graph, first, config)
             done = state["quota"], read_requirements(state["wanted"])
             if done != (self.config.scenarios, self.wanted):

@@ -198,7 +198,8 @@ class _Nodes:
             memories = [Memory(self._group.id, last, 0, summary, "scenario", TOLD)]
             await memory.aremember(memories, durable=False)
         await records.asave("scenarios", {scenario["id"]: scenario}, durable=False)
-        runtime.stream_writer({"stage": "society", "event": "scenario", "id": scenario["id"]})
+        event = {"event": "scenario", "group": self._group.id, "id": scenario["id"]}
+        runtime.stream_writer({"stage": "society", **event})
         return outgoing
 
     def _modulator(

@@ -1,5 +1,5 @@
-"""The command line. Exit codes: 0 done, 2 bad input, 3 fewer rows than asked, 4 provider down, 130
-and 143 stopped.
+"""The command line. Exit codes: 0 done, 2 bad input, 3 fewer rows than asked, 4 provider down, 5 a
+cap reached, 6 a person is asked, 130 and 143 stopped.
 """
 
 from __future__ import annotations
@@ -17,15 +17,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.snapshot import record_of
 from matrix_graph.errors import InputError, MatrixError, RunPaused
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.export.folder import export as exported
 from matrix_graph.export.formats import VIEWS
-from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.llm.models import LOCAL
 from matrix_graph.report.page import write_report
 from matrix_graph.runs.config import RunConfig
@@ -33,15 +30,24 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate as estimated
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows, arefilter
-from matrix_graph.schema import provenance_of
+from matrix_graph.runs.options import Options
+from matrix_graph.runs.template import write_template
 from matrix_graph.society.profiles import load_profiles
-from matrix_graph.terminal.filtered import FilterProgress, print_filtered
+from matrix_graph.terminal.filtered import print_filtered
 from matrix_graph.terminal.options import options_of
 from matrix_graph.terminal.screen import Screen
 from matrix_graph.terminal.session import answered, prices, stepped, stoppable
-from matrix_graph.terminal.summary import print_run
-from matrix_graph.terminal.trace import printable
+from matrix_graph.terminal.summary import print_rows, print_run
 from matrix_graph.terminal.trace import trace as traced
+from matrix_graph.terminal.view import LogFile, Quiet, Verbose, View
+
+File = Annotated[
+    Path | None, typer.Argument(help="YAML file with options; flags come on top of it")
+]
+CONFIGURATIONS: dict[str, type[Options]] = {"run": RunConfig, "filter": FilterConfig}
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="the same as a flag")]
+Resume = Annotated[bool, typer.Option("--resume", help="go on with the run in --out")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="delete the run in --out first")]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -70,32 +76,36 @@ def main(
 @app.command()
 @options_of(RunConfig)
 def run(
-    config: Annotated[
-        Path | None, typer.Argument(help="YAML file with options; flags come on top of it")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="delete the run in --out first")
-    ] = False,
+    config: File = None,
+    config_file: ConfigFile = None,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="step through the run as it happens")
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="print the final summary as JSON on standard output")
     ] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_file: LogFile = None,
     **options: Any,
 ) -> None:
-    """Simulate a society and write the data set that comes out of it."""
+    """Simulate a society and write the data set that comes out of it.
+
+    With --resume and more --rows or --scenarios than it had, a finished run goes on.
+    """
     stopped: list[signal.Signals] = []
+    view = View(err, quiet, verbose, log_file)
     try:
-        settings = RunConfig.load(config, options)
+        settings = RunConfig.load(_one(config, config_file), options)
         if debug and as_json:
             raise InputError("--debug and --json exclude each other.")
         if debug:
-            result = stepped(settings, resume, overwrite, stopped, err)
+            result = stepped(settings, resume, overwrite, stopped, view)
         else:
-            result = asyncio.run(stoppable(settings, resume, overwrite, stopped, err))
-            result = answered(result, settings, stopped, err)
+            result = asyncio.run(stoppable(settings, resume, overwrite, stopped, view))
+            result = answered(result, settings, stopped, view)
     except MatrixError as error:
         _fail(error, as_json)
     except KeyboardInterrupt:
@@ -105,8 +115,9 @@ def run(
         sys.stdout.write(
             json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n"
         )
-    print_run(result, err)
     write_report(result.out)
+    if not quiet:
+        print_run(result, err)
     if not result.ended.over:
         _tell_stopped(result.out)
     interrupted = stopped and result.ended.status == "interrupted"
@@ -116,9 +127,8 @@ def run(
 @app.command()
 @options_of(RunConfig)
 def estimate(
-    config: Annotated[
-        Path | None, typer.Argument(help="YAML file with options; flags come on top of it")
-    ] = None,
+    config: File = None,
+    config_file: ConfigFile = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="print it as JSON on standard output")
     ] = False,
@@ -126,7 +136,7 @@ def estimate(
 ) -> None:
     """Say how many calls and tokens a run would take, without making any."""
     try:
-        settings = RunConfig.load(config, options)
+        settings = RunConfig.load(_one(config, config_file), options)
         profiles, _ = load_profiles(settings.profile_source, strict=settings.strict)
         foreseen = estimated(settings, profiles)
     except MatrixError as error:
@@ -167,27 +177,9 @@ def show(
 ) -> None:
     """Read some rows of a finished run, each with where it comes from."""
     try:
-        scenarios = {s["id"]: s for s in read_json_lines(folder / "scenarios.jsonl")}
-        files = sorted((folder / "dataset").glob("*.jsonl"))
-        if not files:
-            raise InputError(
-                f"{folder} holds no data set; make one with: matrix-graph run --out {folder}"
-            )
+        print_rows(folder, rows, Console(highlight=False))
     except MatrixError as error:
         _fail(error, as_json=False)
-    out = Console(highlight=False)
-    for file in files:
-        for row in read_json_lines(file)[:rows]:
-            origin = provenance_of(row)
-            scenario = scenarios.get(str(origin.get("scenario_id", "")), {})
-            agent = str(origin.get("agent_id", ""))
-            person = scenario.get("people", {}).get(agent, {}).get("name", agent)
-            out.rule(
-                Text(f"{row.get('id', '')} · {person} · {origin.get('group', '')}"), align="left"
-            )
-            for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
-                name = "answer" if label == "messages" else label
-                out.print(Text.assemble((f"{name:>8}  ", "bold"), printable(text)), soft_wrap=True)
 
 
 @app.command()
@@ -261,10 +253,11 @@ def filter_file(
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file with options; flags come on top")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="go on with the run in --out")] = False,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="delete the run in --out first")
-    ] = False,
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_file: LogFile = None,
     **options: Any,
 ) -> None:
     """Keep of any data set what training learns from; say what goes and why, and write controls to
@@ -272,11 +265,10 @@ def filter_file(
     """
     try:
         settings = FilterConfig.load(config, options)
-        with FilterProgress(err) as progress:
-            run = afilter_rows(
-                rows, settings, resume=resume, overwrite=overwrite, listen=progress.listen
-            )
-            result = asyncio.run(run)
+        with View(err, quiet, verbose, log_file).listening() as listen:
+            options = {"resume": resume, "overwrite": overwrite}
+            work = afilter_rows(rows, settings, listen=listen, progress=False, **options)
+            result = asyncio.run(work)
     except MatrixError as error:
         if not isinstance(error, InputError):
             err.print(
@@ -291,7 +283,8 @@ def filter_file(
         )
         raise typer.Exit(128 + signal.SIGINT) from None
     write_report(result.out)
-    print_filtered(result, err)
+    if not quiet:
+        print_filtered(result, err)
 
 
 @app.command(name="refilter")
@@ -309,6 +302,61 @@ def refilter_folder(
         _fail(error, as_json=False)
     write_report(result.out)
     print_filtered(result, err)
+
+
+@app.command()
+@options_of(RunConfig)
+def preview(
+    config: File = None,
+    config_file: ConfigFile = None,
+    **options: Any,
+) -> None:
+    """Look before the whole: one group and a few rows, in OUT-preview, and what the whole takes."""
+    stopped: list[signal.Signals] = []
+    try:
+        settings = RunConfig.load(_one(config, config_file), options)
+        small = settings.preview()
+        overwrite = (small.folder / "run.json").is_file()
+        result = asyncio.run(stoppable(small, False, overwrite, stopped, View(err)))
+        profiles, _ = load_profiles(settings.profile_source, strict=settings.strict)
+        foreseen = estimated(settings, profiles)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+    write_report(result.out)
+    if result.ended.status == "complete":
+        print_rows(result.out, 2, Console(highlight=False))
+    err.print(
+        f"Ended {result.ended}. In {result.out}. The whole takes about {foreseen.calls:,} calls"
+        + (f", {foreseen.cost:.2f} USD." if foreseen.cost else "."),
+        markup=False,
+        soft_wrap=True,
+    )
+    raise typer.Exit(128 + stopped[0] if stopped else result.ended.exit_code)
+
+
+@app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="where to write it")] = Path("run.yaml"),
+    of: Annotated[str, typer.Option(help="the configuration of what: run, or filter")] = "run",
+) -> None:
+    """Write a configuration file with every option, its default and what it means; and the JSON
+    schema by which editors complete it.
+    """
+    try:
+        if of not in CONFIGURATIONS:
+            raise InputError(f"--of takes {' or '.join(CONFIGURATIONS)}, not {of}.")
+        schema = write_template(CONFIGURATIONS[of], file)
+    except MatrixError as error:
+        _fail(error, as_json=False)
+    err.print(f"Written: {file} and {schema}", markup=False, soft_wrap=True)
+
+
+def _one(config: Path | None, config_file: Path | None) -> Path | None:
+    if config and config_file:
+        raise InputError("Name one configuration, as the first word or with --config.")
+    return config or config_file
 
 
 def _fail(error: MatrixError, as_json: bool) -> NoReturn:

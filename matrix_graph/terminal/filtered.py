@@ -1,6 +1,4 @@
-"""A filter run on the terminal: how far it is, then the funnel, what it changed, and what its pairs
-are like.
-"""
+"""A filter run on the terminal: the funnel, what it changed, and what its pairs are like."""
 
 from __future__ import annotations
 
@@ -8,49 +6,9 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 from rich.table import Table
 
 from matrix_graph.runs.filter_folder import FilterResult
-
-
-class FilterProgress:
-    """Listens to a filter's events and draws those of the steps that ask models; use as a context
-    manager.
-    """
-
-    def __init__(self, console: Console) -> None:
-        columns = (
-            TextColumn("{task.description:<12}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        self._progress = Progress(*columns, console=console, disable=not console.is_terminal)
-        self._tasks: dict[str, TaskID] = {}
-
-    def __enter__(self) -> FilterProgress:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
-
-    def listen(self, event: dict[str, Any]) -> None:
-        """Take in one event of the graph."""
-        if event.get("event") == "measured":
-            if event["step"] not in self._tasks:
-                self._tasks[event["step"]] = self._progress.add_task(
-                    event["step"], total=event["total"]
-                )
-            self._progress.update(self._tasks[event["step"]], completed=event["done"])
 
 
 def print_filtered(result: FilterResult, out: Console) -> None:

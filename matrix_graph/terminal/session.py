@@ -1,6 +1,6 @@
 """A run on the terminal: stopped by a signal, asking whoever plays in it, or under the debugger.
 
-`stopped` takes in the signals that stopped it, and `err` is where progress goes.
+`stopped` takes in the signals that stopped it, and `view` says what is shown meanwhile.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.sources import LiveRun
 from matrix_graph.llm.budget import Price, list_price
 from matrix_graph.runs.config import RunConfig
+from matrix_graph.runs.progress import Progress
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.runs.shown import shown
 from matrix_graph.terminal.person import Person
-from matrix_graph.terminal.progress import RunProgress
 from matrix_graph.terminal.screen import Screen
+from matrix_graph.terminal.view import View
 
 
 async def stoppable(
@@ -30,7 +32,7 @@ async def stoppable(
     resume: bool,
     overwrite: bool,
     stopped: list[signal.Signals],
-    err: Console,
+    view: View,
     answers: dict[str, Any] | None = None,
 ) -> RunResult:
     """A run that Ctrl-C and SIGTERM stop, with its progress.
@@ -41,11 +43,10 @@ async def stoppable(
     Raises:
         KeyboardInterrupt: it was stopped before it had begun.
     """
-    with stopping(stopped, err), RunProgress(err) as progress:
+    options: Any = {"resume": resume, "overwrite": overwrite, "answers": answers}
+    with stopping(stopped, view.err), view.listening() as listen:
         try:
-            return await arun(
-                config, resume=resume, overwrite=overwrite, listen=progress.listen, answers=answers
-            )
+            return await arun(config, listen=listen, progress=False, **options)
         except asyncio.CancelledError:
             if not (config.folder / "run.json").is_file():
                 raise KeyboardInterrupt from None
@@ -79,7 +80,7 @@ def stopping(stopped: list[signal.Signals], err: Console) -> Iterator[None]:
 
 
 def answered(
-    result: RunResult, config: RunConfig, stopped: list[signal.Signals], err: Console
+    result: RunResult, config: RunConfig, stopped: list[signal.Signals], view: View
 ) -> RunResult:
     """Ask the person at this terminal what the run asks people, for as long as they stay."""
     while result.asked and sys.stdin.isatty() and not stopped:
@@ -89,12 +90,12 @@ def answered(
                 answers[name] = person.answer(question)
         except (EOFError, KeyboardInterrupt):
             return result
-        result = asyncio.run(stoppable(config, True, False, stopped, err, answers))
+        result = asyncio.run(stoppable(config, True, False, stopped, view, answers))
     return result
 
 
 def stepped(
-    config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals], err: Console
+    config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals], view: View
 ) -> RunResult:
     """The run under the debugger, in this terminal."""
 
@@ -103,10 +104,10 @@ def stepped(
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
-    progress = RunProgress(err)
+    progress = Progress()
     debugger = Debugger(LiveRun(config, resume=resume, overwrite=overwrite, listen=progress.listen))
     with debugger:
-        with progress:
+        with shown(progress, view.err):
             debugger.agent()
         debugger.agent(-1)
         Screen(debugger, config.folder, Console(highlight=False), prices(config.prices)).loop()

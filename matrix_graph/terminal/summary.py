@@ -1,11 +1,19 @@
-"""The table at the end of a run."""
+"""What is printed of a run: the table at its end, and some of its rows."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from matrix_graph.errors import InputError
+from matrix_graph.export.files import read_json_lines
+from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.runs.runner import RunResult
+from matrix_graph.schema import provenance_of
+from matrix_graph.terminal.trace import printable
 
 
 def print_run(result: RunResult, out: Console) -> None:
@@ -56,3 +64,29 @@ def _off(used: int, estimated: int) -> str:
         return "not estimated"
     share = (used - estimated) / estimated
     return f"{abs(share):.0%} {'more' if share > 0 else 'fewer'}"
+
+
+def print_rows(folder: Path, count: int, out: Console) -> None:
+    """Some rows of each kind, each with where it comes from.
+
+    Raises:
+        InputError: there is no data set.
+    """
+    scenarios = {s["id"]: s for s in read_json_lines(folder / "scenarios.jsonl")}
+    files = sorted((folder / "dataset").glob("*.jsonl"))
+    if not files:
+        raise InputError(
+            f"{folder} holds no data set; make one with: matrix-graph run --out {folder}"
+        )
+    for file in files:
+        for row in read_json_lines(file)[:count]:
+            origin = provenance_of(row)
+            scenario = scenarios.get(str(origin.get("scenario_id", "")), {})
+            agent = str(origin.get("agent_id", ""))
+            person = scenario.get("people", {}).get(agent, {}).get("name", agent)
+            out.rule(
+                Text(f"{row.get('id', '')} · {person} · {origin.get('group', '')}"), align="left"
+            )
+            for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
+                name = "answer" if label == "messages" else label
+                out.print(Text.assemble((f"{name:>8}  ", "bold"), printable(text)), soft_wrap=True)

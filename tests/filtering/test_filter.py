@@ -228,7 +228,7 @@ COLUMNS = [
 )
 @pytest.mark.slow
 def test_no_row_however_odd_raises(rows: list[Row]) -> None:
-    asking = ("code", "rollouts", "select", "preferred", "order")
+    asking = ("code", "judged", "semantic_duplicates", "rollouts", "select", "preferred", "order")
     on = {name: name not in asking for name in Rules.model_fields if name != "order"}
     rules = Rules.model_validate(on)
     left = [row | {"id": str(n)} for n, row in enumerate(rows)]
@@ -308,3 +308,19 @@ def test_conversations_that_begin_alike_are_no_duplicates() -> None:
     assert [
         d.id for d in ExactDuplicates().find([*rows, talk("3", "my boat leaks at the stern.")])
     ] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "option"),
+    [
+        ("judged", "--judge"),
+        ("semantic_duplicates", "--embeddings"),
+        ("contamination", "--decontaminate"),
+        ("rollouts", "--student"),
+    ],
+)
+def test_a_rule_that_is_named_and_cannot_be_measured_is_loud(rule: str, option: str) -> None:
+    assert rule not in [step.name for step in Rules().steps()]
+    assert Rules.model_validate({rule: False}).steps()
+    with pytest.raises(InputError, match=f"The rule {rule} needs {option}"):
+        Rules.model_validate({rule: True}).steps()

@@ -140,7 +140,7 @@ async def test_a_stopped_run_goes_on_and_pays_for_nothing_twice(
         "--max-calls",
         20,
     )
-    assert capped.returncode == 3
+    assert capped.returncode == 5
     assert "--resume" in capped.stderr
     assert server.requests["ok"] == 20, "with one to see that it answers"
     await afilter_rows(file, FilterConfig(**given), resume=True)

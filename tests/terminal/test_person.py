@@ -130,7 +130,7 @@ def test_at_a_terminal(server: FakeServer, tmp_path: Path) -> None:
     assert "You are Sugawara Kimie" in seen
     assert "you remember" in seen
     assert "--resume" in seen
-    assert code == 3
+    assert code == 6
     seen, code = _typed(
         [*command, "--out", str(out), "--resume"], "you do: ", ["I sell the boat. GOAL REACHED"]
     )

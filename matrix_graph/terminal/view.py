@@ -1,0 +1,76 @@
+"""What a command shows while it works, and what it writes down of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from matrix_graph.errors import InputError
+from matrix_graph.runs.progress import Progress
+from matrix_graph.runs.shown import Listener, shown
+
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="show no progress and no summary")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="show each event as a line")]
+LogFile = Annotated[
+    Path | None, typer.Option("--log-file", help="add each event to this file, as a line of JSON")
+]
+
+
+@dataclass(frozen=True)
+class View:
+    """How much is shown of the work, on `err`."""
+
+    err: Console
+    quiet: bool = False
+    verbose: bool = False
+    log_file: Path | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[Listener]:
+        """What listens to the events of a run as long as the block lasts.
+
+        Raises:
+            InputError: the log file cannot be written.
+        """
+        progress = Progress()
+        hearing: list[Listener] = [progress.listen]
+        with ExitStack() as stack:
+            if self.log_file:
+                try:
+                    log = stack.enter_context(self.log_file.open("a", encoding="utf-8"))
+                except OSError as error:
+                    raise InputError(f"Cannot write to --log-file: {error}") from error
+                hearing.append(lambda event: print(_line(event), file=log, flush=True))
+            if self.verbose:
+                hearing.append(
+                    lambda event: self.err.print(_line(event), markup=False, soft_wrap=True)
+                )
+            elif not self.quiet:
+                stack.enter_context(shown(progress, self.err))
+
+            def listen(event: dict[str, Any]) -> None:
+                for hear in hearing:
+                    hear(event)
+
+            yield listen
+
+    def print(self, *things: Any) -> None:
+        """Print on standard error, unless it is to be quiet."""
+        if not self.quiet:
+            for thing in things:
+                self.err.print(thing, soft_wrap=True)
+
+
+def _line(event: dict[str, Any]) -> str:
+    """An event with its time; what only a program could use is left out."""
+    plain = {n: v for n, v in event.items() if isinstance(v, str | int | float | bool | dict)}
+    at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+    return json.dumps({"time": at, **plain}, ensure_ascii=True, default=str)
