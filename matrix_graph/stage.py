@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar
 
 from langgraph.graph import StateGraph
 from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel import Pregel
+from langgraph.types import All
 from langgraph.typing import ContextT, InputT, OutputT, StateT
 
 from matrix_graph.errors import InputError
@@ -48,10 +50,57 @@ class Stage(
         return self
 
     def compile(
-        self, *args: Any, name: str | None = None, **options: Any
+        self,
+        *args: Any,
+        name: str | None = None,
+        interrupt_before: All | Sequence[str] | None = None,
+        interrupt_after: All | Sequence[str] | None = None,
+        **options: Any,
     ) -> CompiledStateGraph[StateT, ContextT, InputT, OutputT]:
-        """As LangGraph's."""
-        return super().compile(*args, name=name or self.name, **options)
+        """As LangGraph's; `interrupt_before` and `interrupt_after` also name nodes of the graphs
+        inside, such as agents by name or id.
+
+        Raises:
+            InputError: there is no such node, or it checkpoints nothing.
+        """
+        places = {"interrupt_before": interrupt_before, "interrupt_after": interrupt_after}
+        inside: dict[str, set[str]] = {}
+        for place, names in places.items():
+            if names is not None and names != "*":
+                options[place] = [node for node in names if node in self.nodes]
+                inside[f"{place}_nodes"] = set(names) - self.nodes.keys()
+            else:
+                options[place] = names
+        compiled = super().compile(*args, name=name or self.name, **options)
+        wanted = set().union(*inside.values())
+        if missing := wanted - _interrupted(compiled, inside):
+            raise InputError(
+                f"There is no node {', '.join(sorted(missing))} to interrupt in {compiled.name} or "
+                "inside it that makes checkpoints."
+            )
+        return compiled
+
+
+def _interrupted(graph: Pregel[Any, Any, Any, Any], inside: Mapping[str, set[str]]) -> set[str]:
+    """Have the graphs within `graph` interrupt at the nodes named; returns those that are there."""
+    met: set[str] = set()
+    for name, node in graph.nodes.items():
+        if not isinstance(node.bound, Pregel) or node.bound.checkpointer is False:
+            continue
+        inner = node.bound.copy()
+        inner.nodes = dict(inner.nodes)
+        met |= _interrupted(inner, inside)
+        for place, wanted in inside.items():
+            known = {_agent_of(each): key for key, each in inner.nodes.items()}
+            known |= {key: key for key in inner.nodes}
+            setattr(inner, place, [known[each] for each in sorted(wanted & known.keys())])
+            met |= wanted & known.keys()
+        graph.nodes[name] = node.copy(update={"bound": inner})
+    return met
+
+
+def _agent_of(node: Any) -> str:
+    return str((node.metadata or {}).get("agent", ""))
 
 
 def make_synchronous(graph: StateGraph[Any, Any, Any, Any], name: str) -> None:

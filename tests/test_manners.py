@@ -146,3 +146,53 @@ def test_a_person_without_checkpoints_is_refused() -> None:
         create_society(
             [group], agents={group.members[0].id: human_agent()}, agent_checkpoints=False
         )
+
+
+@pytest.mark.parametrize("by", ["id", "name"])
+@pytest.mark.parametrize("whole", [False, True])
+async def test_it_stops_before_an_agent_acts(by: str, whole: bool) -> None:
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    people, ctx = groups(2), context()
+    agent = people[0].members[0]
+    build = create_matrix if whole else create_society
+    graph = build(people).compile(
+        checkpointer=InMemorySaver(), store=InMemoryStore(), interrupt_before=[getattr(agent, by)]
+    )
+    given: Any = {"quota": 1} | ({"wanted": [{"kind": "sft", "count": 1}]} if whole else {})
+    stops = 0
+    while given is not None or (await graph.aget_state(CONFIG)).next:
+        done = await graph.ainvoke(given, CONFIG, context=ctx)
+        given, stops = None, stops + 1
+    assert stops == 4, "three turns and the end"
+    assert done["produced"] == 1
+    plain = build(people).compile(checkpointer=InMemorySaver(), store=InMemoryStore())
+    given = {"quota": 1} | ({"wanted": [{"kind": "sft", "count": 1}]} if whole else {})
+    assert (await plain.ainvoke(given, CONFIG, context=context()))["produced"] == 1
+
+
+def test_a_node_to_stop_at_must_be_there() -> None:
+    with pytest.raises(InputError, match="no node Nobody to interrupt in society"):
+        create_society(groups(2)).compile(interrupt_before=["Nobody"])
+    name = groups(2)[0].members[0].id
+    with pytest.raises(InputError, match="that makes checkpoints"):
+        create_society(groups(2), agent_checkpoints=False).compile(interrupt_after=[name])
+    assert create_society(groups(2)).compile(interrupt_before="*", interrupt_after=["router"])
+
+
+async def test_a_chat_window_hears_who_says_what_to_whom() -> None:
+    store, heard = InMemoryStore(), list[dict[str, Any]]()
+    graph = create_society(groups(3)).compile(store=store)
+    async for part in graph.astream(
+        {"quota": 2}, context=context(), stream_mode="custom", subgraphs=True, version="v2"
+    ):
+        data: Any = part["data"]
+        heard += [data] if data["event"] == "message" else []
+    scenarios = await Records(store, "run").aall("scenarios")
+    actions = {action["id"]: action for s in scenarios for action in s["actions"]}
+    assert {event["id"] for event in heard} == actions.keys()
+    for event in heard:
+        action = actions[event["id"]]
+        assert event["text"] == action["text"]
+        assert [to["agent"] for to in event["to"]] == action["recipients"]
+        assert event["name"].startswith("Agent")

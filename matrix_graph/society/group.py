@@ -218,9 +218,13 @@ class _Nodes:
         return f"{self._group.id}-r{state['round']}"
 
     async def _tell(self, runtime: Runtime[Context], state: Any, moment: _Moment) -> None:
-        """Show who watches the scenario as far as it has come, and count for who listens."""
+        """Show who watches the scenario as far as it has come; tell who listens what was done and
+        who became aware of it, and count.
+        """
         if watch := watching(runtime.context):
             await watch.told(self._scenario(state, "", [], []))
+        for action in moment.actions:
+            runtime.stream_writer(self._message_of(action))
         runtime.stream_writer(
             {
                 "stage": "society",
@@ -230,6 +234,22 @@ class _Nodes:
                 "failed": len(moment.failures),
             }
         )
+
+    def _message_of(self, action: Action) -> dict[str, Any]:
+        """An action as an event for a chat window."""
+        people = [{"agent": i, "name": self._members[i].name} for i in action["recipients"]]
+        return {
+            "stage": "society",
+            "event": "message",
+            "group": self._group.id,
+            "id": action["id"],
+            "step": action["step"],
+            "agent": action["agent"],
+            "name": self._members[action["agent"]].name,
+            "text": action["text"],
+            "to": people,
+            "reason": action["reason"],
+        }
 
     async def _recall(
         self,
