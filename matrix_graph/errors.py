@@ -68,7 +68,7 @@ class PersonAsked(RunPaused):
 
 
 class StoreFailed(RunPaused):
-    """A store's disk or server did not carry out what was asked."""
+    """A disk that is full or fails, or a store's server, did not carry out what was asked."""
 
 
 class ProviderDown(RunPaused):

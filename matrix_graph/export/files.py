@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from matrix_graph.errors import InputError
+from matrix_graph.errors import InputError, StoreFailed
+
+_FAILING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -17,7 +21,8 @@ def write_text(path: Path, text: str) -> None:
     beside it.
 
     Raises:
-        InputError: the folder cannot be written, or is full; the file is as it was.
+        InputError: the folder cannot be written.
+        StoreFailed: the disk is full or fails; the file is as it was.
     """
     beside = path.with_name(f".{path.name}.part")
     try:
@@ -31,7 +36,13 @@ def write_text(path: Path, text: str) -> None:
     except OSError as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise InputError(f"Cannot write {path}: {error.strerror or error}.") from error
+        raise _refusal(path, error) from error
+
+
+def _refusal(path: Path, error: OSError) -> InputError | StoreFailed:
+    """A disk that is full or fails pauses a run; what may not be written, the user must change."""
+    words = f"Cannot write {path}: {error.strerror or error}."
+    return StoreFailed(words) if error.errno in _FAILING else InputError(words)
 
 
 def _sync(folder: Path) -> None:
@@ -43,6 +54,36 @@ def _sync(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of `path` when the block has ended, whole or
+    not at all.
+
+    Raises:
+        InputError: it cannot be written there.
+        StoreFailed: the disk is full or fails.
+    """
+    path = path.resolve()
+    beside, before = (path.with_name(f".{path.name}.{end}") for end in ("part", "before"))
+    try:
+        if before.exists() and not path.exists():
+            os.rename(before, path)
+        for left in (beside, before):
+            if left.exists():
+                shutil.rmtree(left)
+        beside.mkdir(parents=True)
+        yield beside
+        if path.exists():
+            os.rename(path, before)
+        os.rename(beside, path)
+        _sync(path.parent)
+        shutil.rmtree(before, ignore_errors=True)
+    except OSError as error:
+        raise _refusal(path, error) from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
+from matrix_graph.export.files import (
+    read_json_lines,
+    whole_folder,
+    write_json_lines,
+    write_text,
+)
 from matrix_graph.export.formats import VIEWS, Unfit, View
 from matrix_graph.export.recipes import dataset_info, recipes
 
@@ -46,8 +50,16 @@ def export(run: str | Path, target: str, out: str | Path | None = None) -> Expor
     if not sources:
         raise InputError(f"{run} holds no data set; make one with: matrix-graph run --out {run}")
     out = Path(out) if out else run / "export" / target
-    _clear(out, run)
-    write_json_lines(out / _MARK, [])
+    _check(out, run)
+    with whole_folder(out) as folder:
+        rows, refused = _written(run, sources, target, folder)
+    return Exported(out, rows, refused)
+
+
+def _written(
+    run: Path, sources: Sequence[Path], target: str, out: Path
+) -> tuple[dict[str, int], list[dict[str, str]]]:
+    """Write the export into `out`; returns its rows by file, and what was refused."""
     rows: dict[str, int] = {}
     sorts: dict[str, str] = {}
     refused: list[dict[str, str]] = []
@@ -78,22 +90,20 @@ def export(run: str | Path, target: str, out: str | Path | None = None) -> Expor
     if target == "hf":
         rows |= _hub(run, out)
     write_json_lines(out / _MARK, refused)
-    return Exported(out, rows, refused)
+    return rows, refused
 
 
-def _clear(out: Path, run: Path) -> None:
-    """Make room for an export: what an earlier one left goes, anything else is an error."""
+def _check(out: Path, run: Path) -> None:
+    """See that an export may take the place of what is in `out`: nothing, or an earlier one."""
     if out.resolve() == run.resolve() or (run / "dataset").resolve() in (
         out.resolve(),
         *out.resolve().parents,
     ):
         raise InputError(f"--out {out} is where the run's own files are; name another folder.")
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / _MARK).is_file():
-            raise InputError(
-                f"--out {out} holds files that are no export; name an empty or a new folder."
-            )
-        shutil.rmtree(out)
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
+        raise InputError(
+            f"--out {out} holds files that are no export; name an empty or a new folder."
+        )
 
 
 def _file_of(source: Path, target: str, view: View) -> str:

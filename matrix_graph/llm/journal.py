@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matrix_graph.errors import InputError
+from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.usage import Usage
 
@@ -228,7 +228,7 @@ class Journal:
         """Write what is waiting and close the file; a second call does nothing.
 
         Raises:
-            sqlite3.Error: what waited could not be written.
+            StoreFailed: what waited could not be written.
         """
         with self._starting:
             if self._closed:
@@ -306,7 +306,8 @@ class Journal:
                 self._db.executemany(_SPENT, spending)
                 self._db.executemany(_CALL, rows)
         except Exception as caught:  # noqa: BLE001 (whoever waits gets it, and the writer lives on)
-            error = caught
+            failed = isinstance(caught, sqlite3.Error)
+            error = StoreFailed(f"The journal cannot be written: {caught}") if failed else caught
             self._vectors.extendleft(reversed(vectors))
             self._spending.extendleft(reversed(spending))
         # One wake-up per loop and commit: each costs as much as the row itself.

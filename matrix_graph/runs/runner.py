@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -21,7 +22,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from matrix_graph.context import RUN, Context
-from matrix_graph.errors import InputError, PersonAsked, RunPaused
+from matrix_graph.errors import InputError, PersonAsked, RunPaused, StoreFailed
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
 from matrix_graph.filtering.rows import answer_of, prompt_of
@@ -45,6 +46,7 @@ from matrix_graph.runs.folder import (
     check_folder,
     claimed,
     clear_folder,
+    mend_folder,
     read_society,
     read_summary,
     versions,
@@ -218,7 +220,7 @@ class _Session:
     listen: Listener
     probed: Mapping[str, Usage]
     before: dict[str, Any]
-    started: float = field(default_factory=time.time)
+    started: float = field(default_factory=time.monotonic)
     others: list[Resources] = field(default_factory=list)
     asked: Mapping[str, Any] = field(default_factory=dict)
     similarity: dict[str, float] = field(default_factory=dict)
@@ -294,6 +296,7 @@ class _Session:
                     "bad_rows": self.bad_rows,
                 }
             )
+            await asyncio.to_thread(mend_folder, self.config.folder)
             made = asyncio.to_thread(ChromaStore, self.config.folder / "chroma")
             store = await stack.enter_async_context(acquired(made, _closed))
             self.held = True
@@ -417,18 +420,20 @@ class _Session:
             return state
 
     async def _stretch(self, graph: Any, given: Any, config: RunnableConfig) -> dict[str, Any]:
-        """Run the graph to its end, or to where it can go no further."""
-        async for part in graph.astream(
-            given,
-            config,
-            context=self.context,
-            stream_mode="custom",
-            subgraphs=True,
-            version="v2",
-            durability=self.config.durability,
-        ):
-            self.listen(cast("dict[str, Any]", part["data"]))
-        state = await graph.aget_state(config)
+        """Run the graph to its end, or to where it can go no further.
+
+        Raises:
+            StoreFailed: the disk does not take a checkpoint.
+        """
+        options: Any = {"stream_mode": "custom", "durability": self.config.durability}
+        try:
+            async for part in graph.astream(
+                given, config, context=self.context, subgraphs=True, version="v2", **options
+            ):
+                self.listen(cast("dict[str, Any]", part["data"]))
+            state = await graph.aget_state(config)
+        except sqlite3.Error as error:
+            raise StoreFailed(f"The checkpoints cannot be written: {error}") from error
         asked = {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}
         if asked:
             raise PersonAsked(asked)
@@ -500,7 +505,7 @@ class _Session:
             "used": used_by_model(resources.account),
             "requirements": [wanted.model_dump(mode="json") for wanted in self.wanted],
             "estimate": self.before["estimate"],
-            "seconds": round(self.before["seconds"] + time.time() - self.started, 2),
+            "seconds": round(self.before["seconds"] + time.monotonic() - self.started, 2),
             "ended": ended.public(),
         }
         if self.asked:

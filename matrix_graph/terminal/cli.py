@@ -11,6 +11,7 @@ import signal
 import sys
 from collections import Counter
 from importlib.metadata import version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -71,6 +72,10 @@ def main(
     ] = False,
 ) -> None:
     """Post-training data from a simulated society."""
+    for stream in (sys.stdout, sys.stderr):
+        # Where a terminal cannot show all characters, the others are escaped.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @app.command()
@@ -115,7 +120,7 @@ def run(
         sys.stdout.write(
             json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n"
         )
-    write_report(result.out)
+    _write_page(result.out)
     if not quiet:
         print_run(result, err)
     if not result.ended.over:
@@ -282,7 +287,7 @@ def filter_file(
             "answered."
         )
         raise typer.Exit(128 + signal.SIGINT) from None
-    write_report(result.out)
+    _write_page(result.out)
     if not quiet:
         print_filtered(result, err)
 
@@ -300,7 +305,7 @@ def refilter_folder(
         result = asyncio.run(arefilter(folder, rules))
     except MatrixError as error:
         _fail(error, as_json=False)
-    write_report(result.out)
+    _write_page(result.out)
     print_filtered(result, err)
 
 
@@ -324,7 +329,7 @@ def preview(
         _fail(error, as_json=False)
     except KeyboardInterrupt:
         raise typer.Exit(128 + signal.SIGINT) from None
-    write_report(result.out)
+    _write_page(result.out)
     if result.ended.status == "complete":
         print_rows(result.out, 2, Console(highlight=False))
     err.print(
@@ -351,6 +356,14 @@ def init(
     except MatrixError as error:
         _fail(error, as_json=False)
     err.print(f"Written: {file} and {schema}", markup=False, soft_wrap=True)
+
+
+def _write_page(folder: Path) -> None:
+    """The page of a run that has ended, whose end a page that cannot be made does not change."""
+    try:
+        write_report(folder)
+    except MatrixError as error:
+        err.print(f"There is no page: {error}", markup=False, soft_wrap=True)
 
 
 def _one(config: Path | None, config_file: Path | None) -> Path | None:
