@@ -32,9 +32,6 @@ from matrix_graph.schema import Communication, Routing
 ChatSpec = Annotated[str | InstanceOf[Runnable[Any, Any]], WithJsonSchema({"type": "string"})]
 EmbeddingsSpec = Annotated[str | InstanceOf[Embeddings], WithJsonSchema({"type": "string"})]
 
-RUN = "run"
-"""The name of a run that has no other."""
-
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Context:
@@ -95,13 +92,15 @@ class Context:
     def __post_init__(self) -> None:
         kind: Any = type(self)
         try:
-            _checking(kind).model_validate(vars(self))
+            checked = _checking(kind).model_validate(vars(self))
         except ValidationError as error:
             problems = [
                 f"{e['loc'][0]}: {e['msg']} (given: {e['input']!r:.100})"
                 for e in error.errors(include_url=False)
             ]
             raise InputError(f"Invalid context: {'; '.join(problems)}") from error
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, getattr(checked, name))
 
 
 @cache

@@ -27,7 +27,7 @@ from langgraph.config import get_config
 from langgraph.store.base import BaseStore
 
 from matrix_graph.amendments import PREFIX, Amendments
-from matrix_graph.context import RUN, Context
+from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Account, Budget, Price, checked_caps, list_price
 from matrix_graph.llm.caller import Caller
@@ -42,7 +42,7 @@ from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.tasks import acquired, to_end
 from matrix_graph.memory.buffer import Buffer
 from matrix_graph.memory.episodic import EpisodicMemory
-from matrix_graph.memory.records import Records
+from matrix_graph.memory.records import RUN, Records
 
 _MEMORIES = 1_000
 """Threads whose memories are kept in the process; those of others are read from the store again."""
@@ -213,7 +213,7 @@ async def opened(context: Context | None) -> Resources:
         InputError: no context was passed, or it cannot be opened.
     """
     thread, loop = _thread_of(context), asyncio.get_running_loop()
-    opened = _open.get(context) if context is not None else None
+    opened = _open.get(context) if isinstance(context, Context) else None
     for place in opened.places if opened else ():
         if place.thread == thread and place.resources.loop is loop:
             return place.resources
@@ -319,9 +319,10 @@ def _place_of(
     context: Context | None, thread: str, loop: asyncio.AbstractEventLoop, holding: bool = False
 ) -> _Place:
     """The place that is open for that event loop, opened now if need be (which blocks)."""
-    if context is None:
+    if not isinstance(context, Context):
         raise InputError(
-            "Pass a context to the graph: graph.ainvoke(..., context=Context(model=...))."
+            "Pass a context to the graph: graph.ainvoke(..., context=Context(model=...))"
+            + ("." if context is None else f", not {type(context).__name__}.")
         )
     with _opening:
         opened = _open.get(context)
@@ -389,7 +390,7 @@ def _leave(shared: _Shared) -> None:
 
 def _thread_of(context: Context | None) -> str:
     """The thread of the graph that runs, where each has a journal of its own."""
-    if context is None or context.journal or not context.journals:
+    if not isinstance(context, Context) or context.journal or not context.journals:
         return ""
     return _thread_id()
 

@@ -14,15 +14,21 @@ from langgraph.store.base import BaseStore
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph import (
+    ChromaStore,
     Context,
+    Group,
     ModulatedState,
+    Persona,
+    Profile,
     Records,
     RunConfig,
     add_modulator,
     build_groups,
     create_filter,
+    create_generator,
     create_matrix,
     create_society,
+    human_agent,
     load_profiles,
     run,
 )
@@ -33,6 +39,8 @@ from tests.helpers import context, groups
 PEOPLE = groups(2)
 FIRST = PEOPLE[0].members[0].id
 HERE = Path(__file__).parent
+PROFILE = Profile("p", "Ana", "A baker.")
+HASTY = Persona(PROFILE, "blunt", "to rest", "a plan")  # type: ignore[arg-type]
 
 
 ONE: Any = {"quota": 1}
@@ -60,6 +68,16 @@ def modulated(state: Any) -> Any:
     return add_modulator(StateGraph(state), {"a": "b"}, context=context())
 
 
+def alone(agents: Any) -> Any:
+    graph = peopled(agents).compile(store=InMemoryStore())
+    return graph.ainvoke(ONE, context=context())
+
+
+def written(scenario: Any) -> Any:
+    given: Any = {"requirements": [{"kind": "sft", "count": 1}], "scenarios": [scenario]}
+    return create_generator().compile().ainvoke(given, context=context())
+
+
 def kept(rows: Any) -> Any:
     return create_filter().compile().ainvoke({"rows": rows})
 
@@ -78,7 +96,7 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "words for a quota": (lambda: here({"quota": "two"}), "quota is 'two'"),
     "less than nothing": (lambda: here({"quota": -1}), "quota is -1"),
     "no groups": (lambda: create_society(None), "needs groups"),  # type: ignore[arg-type]
-    "people for groups": (lambda: create_society(PEOPLE[0].members), "takes Groups"),  # type: ignore[arg-type]
+    "people for groups": (lambda: create_society(PEOPLE[0].members), "takes a list of Groups"),  # type: ignore[arg-type]
     "a group twice": (lambda: create_society([*PEOPLE, *PEOPLE]), "an id of its own"),
     "a list of agents": (lambda: peopled([print]), "maps persona ids"),
     "a word for an agent": (lambda: peopled({FIRST: "x"}), "is a str"),
@@ -97,6 +115,50 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "options for a configuration": (lambda: run({"agents": 4}), "takes a RunConfig"),  # type: ignore[arg-type]
     "a folder of others": (lambda: run(RunConfig(out=HERE)), "no run|new folder"),
     "a graph of another state": (lambda: modulated(dict), "ModulatedState"),
+    "one group": (lambda: create_society(PEOPLE[0]), "takes a list of Groups"),  # type: ignore[arg-type]
+    "profiles for members": (lambda: create_society([Group("x", (PROFILE,))]), "are Personas"),  # type: ignore[arg-type]
+    "a plan in one piece": (lambda: create_society([Group("x", (HASTY,))]), "several steps"),
+    "profiles with the bad rows": (
+        lambda: build_groups(load_profiles(), context()),  # type: ignore[arg-type]
+        "profiles, bad_rows = load_profiles",
+    ),
+    "a person without a checkpointer": (
+        lambda: alone({FIRST: human_agent()}),
+        "compile the graph with a checkpointer",
+    ),
+    "a person who is not made": (lambda: peopled({FIRST: human_agent}), "lacks its parentheses"),
+    "an agent that says a number": (lambda: alone({FIRST: lambda turn: 5}), "returned 5; it must"),
+    "an agent that says nothing": (lambda: alone({FIRST: lambda turn: None}), "returned None"),
+    "no embeddings": (lambda: here(ONE, embeddings="none"), "No embedding model is named"),
+    "options for a context": (lambda: lived(ONE, RunConfig(), InMemoryStore()), "not RunConfig"),
+    "a scenario without actions": (lambda: written({"id": "s", "agents": []}), "needs 'actions'"),
+    "an action without a text": (
+        lambda: written({"id": "s", "agents": ["a"], "actions": [{"id": "1", "agent": "a"}]}),
+        "needs 'id', 'agent' and 'text'",
+    ),
+    "nobody who routes": (
+        lambda: add_modulator(StateGraph(ModulatedState), {"a": "b"}, context=None),  # type: ignore[arg-type]
+        "says who routes",
+    ),
+    "a list of nodes": (
+        lambda: add_modulator(StateGraph(ModulatedState), ["a"], context=context()),  # type: ignore[arg-type]
+        "maps names of nodes",
+    ),
+    "no steps for the modulator": (
+        lambda: add_modulator(StateGraph(ModulatedState), {"a": "b"}, context=context(), steps=0),
+        "act at least once",
+    ),
+    "resume in the configuration": (lambda: RunConfig(resume=True), "^resume: it goes to the"),  # type: ignore[call-arg]
+    "a misspelt option": (lambda: RunConfig(scenarois=3), "did you mean scenarios"),  # type: ignore[call-arg]
+    "an index that is misspelt": (
+        lambda: ChromaStore(index={"dims": 2, "embed": len, "field": []}),  # type: ignore[arg-type]
+        "index= has no field, but dims",
+    ),
+    "a time to live that is misspelt": (lambda: ChromaStore(ttl={"default": 5}), "ttl= has no"),  # type: ignore[arg-type]
+    "words for a time to live": (
+        lambda: ChromaStore().put(("a",), "b", {}, ttl="x"),  # type: ignore[arg-type]
+        "ttl is 'x'",
+    ),
     "agents that are no nodes": (lambda: modulated(ModulatedState), "no node a"),
 }  # fmt: skip
 

@@ -13,10 +13,11 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
-from matrix_graph.context import RUN, Context
+from matrix_graph.context import Context
 from matrix_graph.debugger.changes import Change, put_into
 from matrix_graph.debugger.live import Live
 from matrix_graph.errors import InputError
+from matrix_graph.memory.records import RUN
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.resuming import MODELS

@@ -6,14 +6,14 @@ retrieve → synthesise
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from langgraph.graph import END, START
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from matrix_graph.context import Context
-from matrix_graph.errors import CallFailed
+from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.generation.requirements import read_requirements
 from matrix_graph.generation.retrieval import Source, Taken, next_sources
 from matrix_graph.generation.synthesis import row_id, synthesise
@@ -117,4 +117,20 @@ async def _scenarios(
     scenarios: Any = state.get("scenarios")
     if scenarios is None:
         scenarios = await res.records(runtime.store).aall("scenarios")
-    return list(scenarios)
+    return [_whole(scenario) for scenario in scenarios]
+
+
+def _whole(scenario: Mapping[str, Any]) -> Scenario:
+    """A scenario of the user's own, with what may be left out.
+
+    Raises:
+        InputError: it lacks what may not.
+    """
+    for name in ("id", "agents", "actions"):
+        if name not in scenario:
+            raise InputError(f"A scenario needs {name!r}: {scenario!r:.100}")
+    for action in scenario["actions"]:
+        if not {"id", "agent", "text"} <= action.keys():
+            raise InputError(f"An action needs 'id', 'agent' and 'text': {action!r:.100}")
+    left_out = {"group": "", "round": 0, "summary": ""}
+    return cast("Scenario", left_out | dict(scenario))

@@ -151,6 +151,8 @@ class Embedder:
             )
             if raw.ndim != 2 or len(raw) != len(texts):
                 raise ValueError(f"{len(texts)} texts gave vectors of shape {raw.shape}")
+        except InputError:
+            raise
         except Exception as error:
             fault = fault_of(error)
             if fault is None:

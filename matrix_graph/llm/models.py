@@ -230,7 +230,7 @@ def _openai_name(spec: str, what: str) -> str:
     provider, _, name = spec.partition(":")
     if provider != "openai" or not name:
         raise InputError(
-            f"--{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url "
+            f"{what} {spec!r} is not understood; use 'local' or 'openai:NAME' (with --base-url "
             "for your own server)."
         )
     return name

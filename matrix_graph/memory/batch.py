@@ -62,10 +62,12 @@ class Batch:
             elif isinstance(op, PutOp):
                 name = row_id(op.namespace, op.key)
                 _check_encodable(name)
+                if not isinstance(op.value, dict | None):
+                    raise TypeError(f"A value is a dict, not {type(op.value).__name__}.")
                 batch.texts[name] = None if op.value is None else _json(op.value)
                 batch.puts[name] = op
-                if op.ttl is not None and not op.ttl >= 0:
-                    raise InputError(f"ttl is {op.ttl}; give minutes, or None for ever.")
+                if op.ttl is not None and not (isinstance(op.ttl, int | float) and op.ttl >= 0):
+                    raise InputError(f"ttl is {op.ttl!r}; give minutes, or None for ever.")
             elif not isinstance(op, SearchOp | ListNamespacesOp):
                 raise ValueError(f"Unknown operation type: {type(op)}")
         return batch

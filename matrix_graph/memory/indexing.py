@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,16 @@ class Embedded(NamedTuple):
     queries: dict[str, Vectors]
 
 
+def checked_keys(what: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """See that a configuration holds nothing that would be passed over.
+
+    Raises:
+        InputError: it does.
+    """
+    if strangers := given.keys() - set(known):
+        raise InputError(f"{what}= has no {', '.join(sorted(strangers))}, but {', '.join(known)}.")
+
+
 class Indexing:
     """LangGraph's index configuration, carried out.
 
@@ -39,6 +49,7 @@ class Indexing:
     """
 
     def __init__(self, index: IndexConfig) -> None:
+        checked_keys("index", index, ("dims", "embed", "fields", "text_fields"))
         dims: Any = index.get("dims")
         if not isinstance(dims, int) or dims < 1:
             raise InputError(f"index['dims'] is {dims!r}; give the length of the vectors.")

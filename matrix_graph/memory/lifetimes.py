@@ -12,8 +12,11 @@ from typing import Protocol
 from langgraph.store.base import TTLConfig
 
 from matrix_graph.errors import MatrixError
+from matrix_graph.memory.indexing import checked_keys
 from matrix_graph.memory.mirror import Mirror
 from matrix_graph.memory.rows import Rows, Stored
+
+_KEYS = ("default_ttl", "refresh_on_read", "omit_expired", "sweep_interval_minutes")
 
 
 class Lifetimes:
@@ -28,6 +31,7 @@ class Lifetimes:
     def __init__(
         self, rows: Rows, config: TTLConfig | None, postponed: dict[str, float], *, at_once: bool
     ) -> None:
+        checked_keys("ttl", config or {}, _KEYS)
         self._rows = rows
         self._omits = bool((config or {}).get("omit_expired"))
         self._refreshes = bool((config or {}).get("refresh_on_read"))

@@ -17,22 +17,28 @@ Kind = Literal["scenarios", "candidates", "samples", "rejections", "failures", "
 `standing` is where the society of a thread stopped.
 """
 
+RUN = "run"
+"""The name of a run that has no other."""
 _PAGE = 1_000
 
 
 class Records:
-    """Records of the run named `run`, in `store`. Saving again under an id replaces.
+    """Records of a run, in `store`. Saving again under an id replaces.
+
+    Args:
+        run: Its name, or the id of its thread.
 
     Raises:
         InputError: no store is given, the name is empty, or (later) there is no such kind.
     """
 
-    def __init__(self, store: BaseStore, run: str, buffer: Buffer | None = None) -> None:
+    def __init__(self, store: BaseStore, run: str = RUN, buffer: Buffer | None = None) -> None:
         if not isinstance(store, BaseStore):
             raise InputError(f"Records reads a LangGraph store, not a {type(store).__name__}.")
         self._store = store
-        self._run = run
-        self._label = label(run)
+        # Ids of threads may be numbers.
+        self._run = str(run)
+        self._label = label(self._run)
         self._buffer = buffer or Buffer(store)
 
     async def asave(

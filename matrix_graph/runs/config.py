@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 from langgraph.types import Durability
 from pydantic import Field
 
-from matrix_graph.context import RUN, Context
+from matrix_graph.context import Context
 from matrix_graph.generation.requirements import (
     KindName,
     Requirement,
@@ -17,6 +17,7 @@ from matrix_graph.generation.requirements import (
     read_requirements,
 )
 from matrix_graph.llm.models import LOCAL
+from matrix_graph.memory.records import RUN
 from matrix_graph.runs.accepted import (
     Benchmark,
     ChatModel,

@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     ModelWrapValidatorHandler,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -44,16 +45,19 @@ class Options(BaseModel):
         # `max-cost`, as on the command line, and `max_cost`.
         fields = {str(name).replace("-", "_"): value for name, value in fields.items()}
         named = {name: value for name, value in options.items() if value not in (None, [])}
-        return cls.model_validate(fields | named)
+        return cls.model_validate(fields | named, context=_FLAGS)
 
     @model_validator(mode="wrap")
     @classmethod
-    def _refused(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _refused(
+        cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
+    ) -> Self:
         try:
             options = handler(value)
             options.check()
         except ValidationError as error:
-            raise InputError(_problems(error, list(cls.model_fields))) from error
+            flags = info.context is _FLAGS
+            raise InputError(_problems(error, list(cls.model_fields), flags)) from error
         except ValueError as error:
             raise InputError(str(error)) from error
         return options
@@ -83,14 +87,24 @@ def checked_url(base_url: str | None) -> None:
         raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
 
 
-def _problems(error: ValidationError, options: Sequence[str]) -> str:
+_FLAGS: dict[str, Any] = {}
+"""Says that options come from flags and files, by whose names problems go."""
+_ELSEWHERE = ("resume", "overwrite", "listen", "progress")
+
+
+def _problems(error: ValidationError, options: Sequence[str], flags: bool) -> str:
     problems = []
     for e in error.errors(include_url=False):
-        name = "--" + str(e["loc"][0]).replace("_", "-") if e["loc"] else ""
+        name = str(e["loc"][0]) if e["loc"] else ""
+        if name and flags:
+            name = "--" + name.replace("_", "-")
         reason = e["msg"].removeprefix("Value error, ")
         if e["type"] == "extra_forbidden":
             reason = "there is no such option"
-            if near := get_close_matches(str(e["loc"][0]), options, 1):
-                reason += f"; did you mean {near[0].replace('_', '-')}?"
+            if e["loc"][0] in _ELSEWHERE and not flags:
+                reason = "it goes to the function, beside the configuration"
+            elif near := get_close_matches(str(e["loc"][0]), options, 1):
+                meant = near[0].replace("_", "-") if flags else near[0]
+                reason += f"; did you mean {meant}?"
         problems.append(f"{name}: {reason} (given: {e['input']!r})" if name else reason)
     return "; ".join(dict.fromkeys(problems))

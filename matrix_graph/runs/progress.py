@@ -35,9 +35,9 @@ class Stage:
 
     @property
     def rate(self) -> float:
-        """How many in a second; 0 before there is a second one."""
+        """How many in a second; 0 in the first one."""
         elapsed = self.seen - self.began
-        return (self.done - self.first) / elapsed if elapsed > 0 else 0.0
+        return (self.done - self.first) / elapsed if elapsed >= 1 else 0.0
 
     @property
     def left(self) -> float | None:

@@ -21,7 +21,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
-from matrix_graph.context import RUN, Context
+from matrix_graph.context import Context
 from matrix_graph.errors import InputError, PersonAsked, RunPaused, StoreFailed
 from matrix_graph.export.card import card
 from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
@@ -32,7 +32,7 @@ from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.llm.offline import ANSWER, NotOnRecord
 from matrix_graph.llm.tasks import acquired, run_sync, to_end
 from matrix_graph.llm.usage import Usage
-from matrix_graph.memory.records import Records
+from matrix_graph.memory.records import RUN, Records
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.pipeline import create_matrix
 from matrix_graph.resources import GRACE, SHORT_GRACE, Resources, opening

@@ -35,6 +35,11 @@ async def abuild_groups(
         InputError: no profile got a persona, or groups that cannot hold them.
         RunPaused: a cap was reached or the provider is down.
     """
+    if not all(isinstance(profile, Profile) for profile in profiles):
+        raise InputError(
+            "build_groups takes Profiles; load_profiles returns them beside the bad rows: "
+            "profiles, bad_rows = load_profiles(...)."
+        )
     personas, failures = await awrite_personas(profiles, context)
     if not personas:
         reason = failures[0]["reason"] if failures else "there are no profiles"

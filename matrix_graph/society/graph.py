@@ -18,7 +18,7 @@ from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import digest_of
 from matrix_graph.memory import Memory
 from matrix_graph.resources import opened
-from matrix_graph.schema import Group
+from matrix_graph.schema import Group, Persona
 from matrix_graph.society.group import create_group
 from matrix_graph.society.messages import HEARD, TOLD
 from matrix_graph.society.own_agents import Agent, is_person, runnables
@@ -57,8 +57,7 @@ def create_society(
         InputError: no groups, a name used twice or reserved, agents for people who are in no group,
             or a person who plays without checkpoints.
     """
-    if not all(isinstance(group, Group) for group in groups or ()):
-        raise InputError("groups= takes Groups, as build_groups and form_groups make them.")
+    _check_groups(groups)
     runnable_agents = runnables(agents)
     by_id = {group.id: group for group in groups or ()}
     members = [member.id for group in groups or () for member in group.members]
@@ -99,6 +98,19 @@ def create_society(
     return builder
 
 
+def _check_groups(groups: Any) -> None:
+    if isinstance(groups, Group) or not all(isinstance(group, Group) for group in groups or ()):
+        raise InputError(
+            "groups= takes a list of Groups, as build_groups and form_groups make them."
+        )
+    for member in [member for group in groups or () for member in group.members]:
+        if not isinstance(member, Persona) or isinstance(member.plan, str):
+            raise InputError(
+                f"A Group's members are Personas with a plan of several steps, not {member!r:.80}; "
+                "build_groups makes them from profiles."
+            )
+
+
 class _Nodes:
     """The nodes of the society itself."""
 
@@ -128,7 +140,8 @@ class _Nodes:
         if any(scenario["group"] in self._groups for scenario in lived):
             raise InputError(
                 f"The store holds the life of a society as {resources.run!r} already. Give this "
-                "one a thread_id, or a name (Context(run=...)), of its own."
+                "one a thread_id, or a name (Context(run=...)), of its own; or, where two "
+                "societies live on one thread, groups with other ids."
             )
         past = [
             Memory(member.id, -1, number, post, "post", HEARD)

@@ -68,6 +68,12 @@ def add_modulator(
     Raises:
         InputError: a node or a key of the state is missing, or an agent has an edge already.
     """
+    if not isinstance(context, Context):
+        raise InputError("add_modulator(..., context=Context(model=...)) says who routes.")
+    if not isinstance(agents, Mapping) or not agents:
+        raise InputError('agents= maps names of nodes to who that is: {"ana": "a baker"}.')
+    if steps < 1:
+        raise InputError(f"steps is {steps}; the agents act at least once.")
     if missing := ModulatedState.__annotations__.keys() - builder.channels.keys():
         raise InputError(
             f"The graph's state has no {', '.join(sorted(missing))}: build it with "
@@ -84,7 +90,7 @@ def add_modulator(
     ):
         raise InputError(
             f"{', '.join(sorted(led))} has an edge already; from an agent the way leads to the "
-            "modulator."
+            "modulator. Add the agents to the builder without edges of their own."
         )
     nodes = _Nodes(agents, context, steps, name, then)
     # With the graph's own schema as input, so that agents see the keys that its owner added.

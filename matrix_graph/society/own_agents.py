@@ -16,7 +16,7 @@ from langgraph.runtime import Runtime
 from matrix_graph.asking import ask
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError, MatrixError
-from matrix_graph.llm.provider import reason_of
+from matrix_graph.llm.provider import fault_of, reason_of
 from matrix_graph.resources import opened
 from matrix_graph.schema import Persona
 from matrix_graph.society.agent import (
@@ -47,7 +47,10 @@ def runnables(agents: Mapping[str, Agent] | None) -> dict[str, Runnable[Any, Any
     if not isinstance(agents or {}, Mapping):
         raise InputError("agents= maps persona ids to agents: {'p001': agent}.")
     made: dict[str, Runnable[Any, Any]] = {}
-    for name, agent in (agents or {}).items():
+    given: Mapping[str, Any] = agents or {}
+    for name, agent in given.items():
+        if agent is human_agent:
+            raise InputError(f"agents={{{name!r}: human_agent}} lacks its parentheses.")
         if isinstance(agent, Runnable):
             made[name] = agent
         elif callable(agent) and not isinstance(agent, type):
@@ -65,7 +68,8 @@ def runnable_node(runnable: Runnable[Any, Any], persona: Persona) -> AgentNode:
 
     It receives a `Turn`, or, where it works on messages, what a model would be asked. It returns
     text, a message, or a mapping with `text` or `messages`. What it returned is on record, and not
-    asked for again. An exception is that agent's failure for the step.
+    asked for again. An exception of the way to a model is that agent's failure for the step; one
+    that is a mistake in code travels up (see `fault_of`), as does an answer of another kind.
     """
     in_words = _takes_messages(runnable)
 
@@ -79,13 +83,15 @@ def runnable_node(runnable: Runnable[Any, Any], persona: Persona) -> AgentNode:
             if in_words:
                 given = asked_of(persona, state, resources)
                 given = {"messages": given} if isinstance(runnable, Pregel) else given
-            return _text_of(await runnable.ainvoke(given))
+            return _text_of(await runnable.ainvoke(given), persona.id)
 
         try:
             text = await resources.journal.kept(slot, by, described, answer)
         except (MatrixError, GraphBubbleUp):
             raise
-        except Exception as error:  # noqa: BLE001 (whatever the user's agent raises is its failure)
+        except Exception as error:
+            if fault_of(error) is None:
+                raise
             return Acted(outcomes=[failed(state, reason_of(error), "")])
         call = str(slot.at(1))
         if not text.strip():
@@ -130,13 +136,17 @@ def _action(answer: Any) -> str:
     return answer
 
 
-def _text_of(answer: Any) -> str:
-    if isinstance(answer, Mapping):
-        if not answer.keys() & {"text", "messages"}:
-            raise ValueError("the agent returned a mapping without `text` or `messages`")
-        answer = answer["text"] if "text" in answer else answer["messages"][-1]
-    if isinstance(answer, BaseMessage):
-        return str(answer.text)
-    if not isinstance(answer, str):
-        raise TypeError(f"the agent returned {type(answer).__name__}, and no text")
-    return answer
+def _text_of(answer: Any, agent: str) -> str:
+    given = answer
+    if isinstance(answer, Mapping) and (messages := answer.get("messages")):
+        given = messages[-1]
+    if isinstance(answer, Mapping) and "text" in answer:
+        given = answer["text"]
+    if isinstance(given, BaseMessage):
+        return str(given.text)
+    if not isinstance(given, str):
+        raise InputError(
+            f"The agent of {agent} returned {answer!r:.100}; it must return text, a message, or a "
+            "mapping with `text` or `messages`. Where it has nothing to do, text that is empty."
+        )
+    return given

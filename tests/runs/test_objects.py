@@ -186,7 +186,7 @@ def test_rules_are_written_as_they_are_read() -> None:
 
 def test_wrong_objects_are_refused() -> None:
     for options in ({"model": 5}, {"model": FakeEmbeddings()}, {"embeddings": FakeChat()}):
-        with pytest.raises(InputError, match=r"--(model|embeddings)"):
+        with pytest.raises(InputError, match=r"^(model|embeddings): "):
             RunConfig(**options)
     assert isinstance(RunConfig(embeddings=FakeEmbeddings()).embeddings, Embeddings)
 

@@ -10,7 +10,9 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableLambda
 from langgraph.store.memory import InMemoryStore
 
-from matrix_graph import Records, create_society
+from matrix_graph import ChromaStore, Records, create_society
+from matrix_graph.errors import InputError
+from matrix_graph.society import Turn
 from matrix_graph.testing import FakeChat
 from tests.helpers import context, groups
 
@@ -54,11 +56,47 @@ async def test_it_acts(kind: str) -> None:
     assert await lived(AGENTS[kind]) == ({WORDS}, set())
 
 
-@pytest.mark.parametrize(
-    ("answer", "reason"), [({"x": 1}, "without `text`"), (5, "int, and no text"), ("", "no text")]
-)
-async def test_what_it_returned_instead_of_text_is_said(answer: Any, reason: str) -> None:
-    said, reasons = await lived(lambda turn: answer)
-    assert said == set()
-    assert reasons
-    assert all(reason in text for text in reasons)
+async def test_empty_text_is_a_turn_in_which_it_did_nothing() -> None:
+    assert await lived(lambda turn: "") == (set(), {"the agent returned no text"})
+
+
+async def test_a_model_that_it_cannot_reach_is_that_turns_failure() -> None:
+    def mine(turn: Turn) -> str:
+        raise ConnectionError("nobody is there")
+
+    done, reasons = await lived(mine)
+    assert done == set()
+    assert all("nobody is there" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("answer", [{"x": 1}, 5, None, {"messages": []}])
+async def test_what_is_no_answer_is_refused(answer: Any) -> None:
+    with pytest.raises(InputError, match=r"it must return text, a message, or a mapping"):
+        await lived(lambda turn: answer)
+
+
+@pytest.mark.parametrize("mistake", [ZeroDivisionError, TypeError, IndexError, RuntimeError])
+async def test_a_mistake_in_an_agents_code_travels_up(mistake: type[Exception]) -> None:
+    def mine(turn: Turn) -> str:
+        raise mistake("of mine")
+
+    people = groups(2)
+    graph = create_society(people, agents={people[0].members[0].id: mine})
+    with pytest.raises(mistake, match="of mine"):
+        await graph.compile(store=InMemoryStore()).ainvoke({"quota": 1}, context=context())
+
+
+async def test_a_value_that_is_no_dict_is_refused_and_changes_nothing() -> None:
+    store: Any = ChromaStore()
+    for value in ("text", [1], 5):
+        with pytest.raises(TypeError, match="A value is a dict"):
+            store.put(("a",), "b", value)
+    assert store.search((), filter={"a": 1}) == []
+
+
+async def test_records_go_by_a_thread_whose_id_is_a_number() -> None:
+    store = InMemoryStore()
+    graph = create_society(groups(2)).compile(store=store)
+    config: Any = {"configurable": {"thread_id": 7}}
+    await graph.ainvoke({"quota": 1}, config, context=context())
+    assert Records(store, 7).all("scenarios")  # type: ignore[arg-type]
