@@ -9,7 +9,7 @@ from .memory.records import Records as Records
 from .memory.store import ChromaStore as ChromaStore
 from .pipeline import create_matrix as create_matrix
 from .runs.config import RunConfig as RunConfig
-from .runs.runner import RunResult as RunResult
+from .runs.result import RunResult as RunResult
 from .runs.runner import arun as arun
 from .runs.runner import run as run
 from .schema import Group as Group

@@ -101,12 +101,15 @@ def test_a_run_over_the_api(
     client = get_sync_client(url=studio)
     try:
         out: Any = client.runs.wait(None, graph, input=given, context=context)
-        drawn = client.assistants.get_graph(
-            client.assistants.search(graph_id=graph)[0]["assistant_id"], xray=True
-        )
+        name = client.assistants.search(graph_id=graph)[0]["assistant_id"]
+        drawn = client.assistants.get_graph(name, xray=True)
+        schemas: Any = client.assistants.get_schemas(name)
     finally:
         client.close()
     assert expected(out), out
+    assert schemas["input_schema"]["properties"].keys() >= given.keys()
+    assert schemas["output_schema"]["properties"].keys() & out.keys()
+    assert schemas["context_schema"]["properties"]["model"]["type"] == "string"
     names = {str(node["id"]) for node in drawn["nodes"]}
     if graph in ("society", "matrix"):
         assert any("Ebo Ansah" in name or "group-001" in name for name in names), names

@@ -25,7 +25,8 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.folder import check_folder, clear_folder
 from matrix_graph.runs.given import tables_in
 from matrix_graph.runs.record import RunRecord, asked
-from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.runs.result import RunResult
+from matrix_graph.runs.runner import arun
 from matrix_graph.runs.shown import Listener
 from matrix_graph.schema import Action, Row
 

@@ -25,7 +25,7 @@ from matrix_graph.memory.lane import Memory
 from matrix_graph.resources import Resources
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.moments import Moment, moments_of
-from matrix_graph.runs.runner import RunResult
+from matrix_graph.runs.result import RunResult
 from matrix_graph.schema import Group, Scenario
 from matrix_graph.society.state import time_of
 from matrix_graph.society.turn import failure_of

@@ -20,8 +20,9 @@ from matrix_graph.errors import InputError
 from matrix_graph.memory.records import RUN
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
+from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.resuming import MODELS
-from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.runs.runner import arun
 from matrix_graph.runs.shown import Listener
 from matrix_graph.schema import Group
 from matrix_graph.society.watch import Watch, watched

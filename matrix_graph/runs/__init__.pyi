@@ -11,6 +11,6 @@ from .filter_runner import refilter as refilter
 from .process import tuned_process as tuned_process
 from .record import FilterRecord as FilterRecord
 from .record import RunRecord as RunRecord
-from .runner import RunResult as RunResult
+from .result import RunResult as RunResult
 from .runner import arun as arun
 from .runner import run as run

@@ -20,7 +20,8 @@ from matrix_graph.llm.budget import Price, list_price
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.progress import Progress
 from matrix_graph.runs.record import RunRecord
-from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.runs.result import RunResult
+from matrix_graph.runs.runner import arun
 from matrix_graph.runs.shown import shown
 from matrix_graph.terminal.person import Person
 from matrix_graph.terminal.screen import Screen

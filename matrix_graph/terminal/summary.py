@@ -11,7 +11,7 @@ from rich.text import Text
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.filtering.rows import answers_of, prompt_of
-from matrix_graph.runs.runner import RunResult
+from matrix_graph.runs.result import RunResult
 from matrix_graph.schema import provenance_of
 from matrix_graph.terminal.trace import printable
 

@@ -26,7 +26,8 @@ from matrix_graph.runs import filter_runner
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows
-from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.runs.result import RunResult
+from matrix_graph.runs.runner import arun
 from matrix_graph.testing import FakeServer, Faults, prose
 from tests.helpers import context
 

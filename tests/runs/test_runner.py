@@ -17,7 +17,8 @@ import pytest
 from matrix_graph.errors import InputError
 from matrix_graph.export.files import read_json_lines
 from matrix_graph.runs.config import RunConfig
-from matrix_graph.runs.runner import RunResult, arun, run
+from matrix_graph.runs.result import RunResult
+from matrix_graph.runs.runner import arun, run
 from matrix_graph.testing import FakeServer, Faults
 
 pytestmark = pytest.mark.slow

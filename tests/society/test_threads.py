@@ -76,6 +76,17 @@ async def test_a_thread_goes_on_with_a_larger_quota() -> None:
     assert len(scenarios) == 2
 
 
+async def test_a_named_life_goes_on_whatever_the_thread() -> None:
+    ctx, store = context(run="mine"), InMemoryStore()
+    graph = create_society(PEOPLE).compile(checkpointer=InMemorySaver(), store=store)
+    for quota in (1, 2, 2):
+        out = await graph.ainvoke({"quota": quota}, thread(f"t{quota}"), context=ctx)
+        assert out["produced"] == quota
+        assert len(await Records(store, "mine").aall("scenarios")) == quota
+    rounds = {s["round"] for s in await Records(store, "mine").aall("scenarios")}
+    assert rounds == {0, 1}
+
+
 async def test_a_society_within_another_graph_goes_on_too() -> None:
     ctx, store = context(), InMemoryStore()
     builder: Any = StateGraph(Mine, Context)

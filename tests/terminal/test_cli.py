@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from matrix_graph.runs.runner import RunResult
+from matrix_graph.runs.result import RunResult
 from matrix_graph.testing import FakeServer, Faults
 
 pytestmark = pytest.mark.process

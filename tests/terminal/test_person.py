@@ -19,7 +19,8 @@ from matrix_graph.debugger.branch import afork_run, areplay_run
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
-from matrix_graph.runs.runner import RunResult, arun
+from matrix_graph.runs.result import RunResult
+from matrix_graph.runs.runner import arun
 from matrix_graph.testing import FakeServer
 
 pytestmark = pytest.mark.slow
