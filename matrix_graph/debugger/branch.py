@@ -22,10 +22,11 @@ from matrix_graph.llm.journal import Journal, copy_journal
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.runs.config import JOURNAL, RunConfig
 from matrix_graph.runs.ended import Ended
-from matrix_graph.runs.folder import check_folder, clear_folder
+from matrix_graph.runs.folder import check_folder, clear_folder, read_summary
 from matrix_graph.runs.given import tables_in
 from matrix_graph.runs.record import RunRecord, asked
 from matrix_graph.runs.result import RunResult
+from matrix_graph.runs.resuming import branched
 from matrix_graph.runs.runner import arun
 from matrix_graph.runs.shown import Listener
 from matrix_graph.schema import Action, Row
@@ -41,21 +42,32 @@ class Difference(NamedTuple):
     there: Action | None
 
 
-def fork_run(record: RunRecord, change: Change, out: str | Path) -> RunResult:
+def fork_run(
+    record: RunRecord, change: Change, out: str | Path, *, models: RunConfig | None = None
+) -> RunResult:
     """`afork_run` for code that is not asynchronous."""
-    return run_sync(afork_run(record, change, out))
+    return run_sync(afork_run(record, change, out, models=models))
 
 
 async def afork_run(
-    record: RunRecord, change: Change, out: str | Path, listen: Listener | None = None
+    record: RunRecord,
+    change: Change,
+    out: str | Path,
+    listen: Listener | None = None,
+    *,
+    models: RunConfig | None = None,
 ) -> RunResult:
     """Run the record's run again in `out`, with a change in its past, to its end.
 
+    Args:
+        models: A configuration that holds its models, where those were objects.
+
     Raises:
-        InputError: no such call, an empty text, or something in `out` already.
+        InputError: no such call, an empty text, something in `out` already, or a model is missing.
     """
+    config = branched(record.summary, Path(out), models)
     await asyncio.to_thread(begin_branch, record.folder, change, Path(out))
-    return await arun(RunConfig(out=out), resume=True, listen=listen)
+    return await arun(config, resume=True, listen=listen)
 
 
 def replay_run(folder: str | Path, out: str | Path, *, overwrite: bool = False) -> RunResult:
@@ -87,15 +99,16 @@ def _begin_replay(folder: Path, out: Path, overwrite: bool) -> None:
     copy_run(folder, out)
 
 
-def live_branch(of: Past, change: Change, out: str | Path) -> Live:
+def live_branch(of: Past, change: Change, out: str | Path, models: RunConfig | None = None) -> Live:
     """The same, as a run to step through. Of a graph, `out` is the file of the branch's journal."""
     out = Path(out)
     if isinstance(of, LiveGraph):
         return of.branch(change, out)
     if not isinstance(of, RunRecord | LiveRun):
         raise InputError("Only a run in a folder and a graph can have branches.")
+    models = of.config if isinstance(of, LiveRun) else models
+    config = branched(read_summary(of.folder), out, models)
     begin_branch(of.folder, change, out)
-    config = of.resuming(out) if isinstance(of, LiveRun) else RunConfig(out=out)
     return LiveRun(config, resume=True)
 
 

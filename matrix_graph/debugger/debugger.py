@@ -23,6 +23,7 @@ from matrix_graph.debugger.changes import Change
 from matrix_graph.debugger.live import Live, Stop, at_every_turn, nowhere
 from matrix_graph.debugger.sources import LiveGraph
 from matrix_graph.errors import InputError
+from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.moments import Moment, delivery_of, inbox_of
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.schema import Delivery, Group, Message, Persona
@@ -64,6 +65,10 @@ class Debugger:
         self.breaks: list[Break] = []
         self._live = of if isinstance(of, Live) else None
         self._at = len(self.moments) - 1 if self._live else -1
+
+    def __repr__(self) -> str:
+        where = repr(self.moment) if self.moment else "before the first turn or after the last"
+        return f"<Debugger at turn {self._at + 1} of {len(self.moments)}: {where}>"
 
     def __enter__(self) -> Debugger:
         return self
@@ -239,15 +244,19 @@ class Debugger:
             raise InputError(f"The turn could not be taken again: {why}.")
         return self.here
 
-    def fork(self, change: Change, out: str | Path) -> Debugger:
+    def fork(self, change: Change, out: str | Path, *, models: RunConfig | None = None) -> Debugger:
         """A branch from here with a change in it, in a folder of its own; of a graph, with a
         journal of its own in the file `out`. Nothing is asked again up to the change.
+
+        Args:
+            models: Of a run that is over, a configuration that holds its models, where those were
+                objects.
 
         Returns:
             A debugger that stands at the same turn in the branch, which is under way; or at its
             end, if the change took that turn away.
         """
-        there = Debugger(live_branch(self.of, change, out))
+        there = Debugger(live_branch(self.of, change, out, models))
         if self.moment and there._live:
             place = _place(self.moment)
             try:

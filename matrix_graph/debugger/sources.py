@@ -21,7 +21,6 @@ from matrix_graph.memory.records import RUN
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.result import RunResult
-from matrix_graph.runs.resuming import MODELS
 from matrix_graph.runs.runner import arun
 from matrix_graph.runs.shown import Listener
 from matrix_graph.schema import Group
@@ -46,7 +45,7 @@ class LiveRun(Live):
         def work(by: Watch) -> Coroutine[Any, Any, RunResult]:
             return arun(config, resume=resume, overwrite=overwrite, listen=listen, watch=by)
 
-        self.folder, self._given = config.folder, config
+        self.folder, self.config = config.folder, config
         past = (
             RunRecord(config.folder).scenarios
             if resume and (config.folder / "scenarios.jsonl").is_file()
@@ -58,13 +57,6 @@ class LiveRun(Live):
             str(config.folder),
             past,
         )
-
-    def resuming(self, out: Path) -> RunConfig:
-        """The configuration that goes on with this run's branch in `out`: with its models, where
-        those are objects.
-        """
-        held = {n: getattr(self._given, n) for n in self._given.model_fields_set & MODELS}
-        return RunConfig.model_validate(held | {"out": out})
 
     def _stopped(self) -> RunResult | None:
         return RunResult.of(self.folder) if (self.folder / "run.json").is_file() else None

@@ -188,6 +188,11 @@ class Rules(BaseModel):
                 problems.append(f"{place}: {problem['msg'].removeprefix('Value error, ')}")
             raise InputError(f"{path}: {'; '.join(problems)}") from error
 
+    def over(self, others: Rules) -> Rules:
+        """These rules, with those that `others` names in place of their own."""
+        named = {name: getattr(others, name) for name in others.model_fields_set}
+        return self.model_copy(update=named)
+
     def steps(self, models: Models | None = None) -> tuple[Step, ...]:
         """The steps of the funnel, in its order or in `order` (steps not named there follow in the
         funnel's).

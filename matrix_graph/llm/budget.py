@@ -126,13 +126,13 @@ class Budget(NamedTuple):
         with self.account.lock:
             if self.max_calls is not None and self.account.total.requests >= self.max_calls:
                 raise CapReached(
-                    f"the cap of {self.max_calls} model calls is reached; raise it (--max-calls) "
-                    "to go on"
+                    f"the cap of {self.max_calls} model calls is reached; raise max_calls "
+                    "(--max-calls) to go on"
                 )
             if self.max_cost is not None and (cost := self.account.cost) >= self.max_cost:
                 raise CapReached(
-                    f"the cap of {self.max_cost:.2f} USD is reached ({cost:.4f} spent); "
-                    "raise it (--max-cost) to go on"
+                    f"the cap of {self.max_cost:g} USD is reached ({cost:.4f} spent); "
+                    "raise max_cost (--max-cost) to go on"
                 )
             self.account.add(model, Usage(requests=1))
 

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 async def to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -59,6 +60,16 @@ async def gather_to_end(calls: Iterable[Awaitable[T]]) -> list[T]:
         if isinstance(result, BaseException):
             raise result
     return [result for result in results if not isinstance(result, BaseException)]
+
+
+def waits_for(work: Callable[..., Any]) -> Callable[[F], F]:
+    """Of a function that waits for `work`: have `help()` say what that one does."""
+
+    def documented(function: F) -> F:
+        function.__doc__ = f"{function.__doc__}\n\n{work.__doc__}"
+        return function
+
+    return documented
 
 
 def run_sync(work: Coroutine[Any, Any, T]) -> T:

@@ -16,7 +16,7 @@ from pydantic import BeforeValidator, InstanceOf, PlainSerializer, WithJsonSchem
 
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.rules import Rules
-from matrix_graph.generation.requirements import KindName, Requirement
+from matrix_graph.generation.requirements import KindName, Requirement, read_requirements
 from matrix_graph.llm.budget import Price
 from matrix_graph.llm.models import NONE, ModelObject, inner_model, recorded
 from matrix_graph.society.profiles import profile_rows
@@ -81,7 +81,9 @@ def _requirements(value: Any) -> Any:
         raise ValueError("requirements are a list")
     if not isinstance(value, Sequence):
         return value
-    return tuple(r.model_dump(mode="json") if isinstance(r, Requirement) else r for r in value)
+    rows = tuple(r.model_dump(mode="json") if isinstance(r, Requirement) else r for r in value)
+    read_requirements([{"count": 1} | dict(row) for row in rows])
+    return rows
 
 
 def _rules(value: Any) -> Any:

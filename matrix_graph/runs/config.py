@@ -124,8 +124,7 @@ class RunConfig(Options):
     strict: bool = False
     """Stop at the first bad profile row."""
 
-    def check(self) -> None:
-        """See `Options.check`."""
+    def _check(self) -> None:
         if len(set(self.kind)) < len(self.kind):
             raise ValueError("a kind is named twice")
         asked = (self.model, self.student or LOCAL, *self.judges)
@@ -182,6 +181,7 @@ class RunConfig(Options):
         """The same in small, to look at before the whole: one group, one scenario, two rows of each
         requirement, in a folder beside `out`.
         """
+        self.checked()
         small: dict[str, Any] = {
             "agents": min(self.agents, self.group_size),
             "scenarios": 1,

@@ -22,6 +22,7 @@ from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.schema import Profile
 from matrix_graph.society.modulator import SHORTLIST
+from matrix_graph.society.profiles import load_profiles
 from matrix_graph.society.state import STEPS
 from matrix_graph.society.turn import RECALLED
 
@@ -80,12 +81,18 @@ class Estimate:
         return {"calls": self.calls, "tokens": tokens, "cost_usd": round(self.cost, 6)}
 
 
-def estimate(config: RunConfig, profiles: Sequence[Profile]) -> Estimate:
-    """The estimate for a run with these profiles.
+def estimate(config: RunConfig, profiles: Sequence[Profile] | None = None) -> Estimate:
+    """What a run would take.
+
+    Args:
+        profiles: Those of the configuration if None.
 
     Raises:
-        InputError: a prompt of the user's own that does not do.
+        InputError: options or a prompt of the user's own that do not do.
     """
+    config.checked()
+    if profiles is None:
+        profiles, _ = load_profiles(config.profile_source, strict=config.strict)
     prompts = Prompts(config.prompts, small=config.model == LOCAL)
     made = (
         *_society(config, profiles, prompts),

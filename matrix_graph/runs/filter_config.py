@@ -91,8 +91,7 @@ class FilterConfig(Options):
     prompts: StrPath | None = None
     """Folder with your own versions of prompts."""
 
-    def check(self) -> None:
-        """See `Options.check`."""
+    def _check(self) -> None:
         checked_url(self.base_url)
         if (self.reward or self.rollouts) and not self.student:
             raise ValueError(

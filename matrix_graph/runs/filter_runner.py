@@ -27,7 +27,7 @@ from matrix_graph.filtering.rules import Models, Rules
 from matrix_graph.filtering.step import Step
 from matrix_graph.filtering.steps.rewards import HttpReward
 from matrix_graph.llm.models import NONE
-from matrix_graph.llm.tasks import run_sync, to_end
+from matrix_graph.llm.tasks import run_sync, to_end, waits_for
 from matrix_graph.llm.usage import Usage
 from matrix_graph.resources import GRACE, SHORT_GRACE, Resources, opening
 from matrix_graph.runs.accepted import RulesFile
@@ -84,20 +84,6 @@ def read_rows(source: str | Path | Table) -> list[Row]:
     return rows
 
 
-def filter_rows(
-    rows: str | Path | Table,
-    config: FilterConfig | None = None,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    listen: Listener | None = None,
-    progress: bool | None = None,
-) -> FilterResult:
-    """`afilter_rows` for code that is not asynchronous."""
-    options: Any = {"resume": resume, "overwrite": overwrite, "progress": progress}
-    return run_sync(afilter_rows(rows, config, listen=listen, **options))
-
-
 async def afilter_rows(
     rows: str | Path | Table,
     config: FilterConfig | None = None,
@@ -129,10 +115,25 @@ async def afilter_rows(
         return await _afilter(read_rows(rows), config, resume, overwrite, hear)
 
 
+@waits_for(afilter_rows)
+def filter_rows(
+    rows: str | Path | Table,
+    config: FilterConfig | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listen: Listener | None = None,
+    progress: bool | None = None,
+) -> FilterResult:
+    """`afilter_rows` for code that is not asynchronous."""
+    options: Any = {"resume": resume, "overwrite": overwrite, "progress": progress}
+    return run_sync(afilter_rows(rows, config, listen=listen, **options))
+
+
 async def _afilter(
     rows: list[Row], config: FilterConfig, resume: bool, overwrite: bool, listen: Listener | None
 ) -> FilterResult:
-    rules, models = config.funnel(), config.models()
+    rules, models = config.checked().funnel(), config.models()
     steps = rules.steps(models)
     check_filter_folder(config.folder, resume, overwrite)
     _check_rewards(rules, models, rows)
@@ -196,16 +197,13 @@ async def _count(
         filtering.save(Ended("interrupted"))
 
 
-def refilter(out: str | Path, rules: RulesFile | None = None) -> FilterResult:
-    """`arefilter` for code that is not asynchronous."""
-    return run_sync(arefilter(out, rules))
-
-
 async def arefilter(
     out: str | Path, rules: RulesFile | None = None, listen: Listener | None = None
 ) -> FilterResult:
     """Filter the rows of the run in `out` again with other rules, on what was measured then: no
     model is asked.
+
+    Rules that are not named stay as they were then.
 
     Rows that come to a measurement which was not made of them then go, as "not measured".
 
@@ -220,20 +218,28 @@ async def arefilter(
         )
     try:
         before = json.loads((out / SUMMARY).read_text("utf-8"))
-        anew = {"out": out} | ({"rules": rules} if rules else {})
-        config = FilterConfig.model_validate(before["config"] | tables_in(out) | anew)
+        config = FilterConfig.model_validate(before["config"] | tables_in(out) | {"out": out})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{out / SUMMARY} is not what a filter run writes ({error}).") from error
+    chosen = Rules.model_validate(before["rules"]) if "rules" in before else config.funnel()
+    if rules is not None:
+        chosen = chosen.over(FilterConfig(rules=rules).funnel())
+        config = config.model_copy(update={"rules": chosen})
     ledger = Ledger.of(read_json_lines(out / LEDGER))
     names = before.get("models", {})
     models = _recorded(config, names.get("embeddings", ""))
-    chosen = config.funnel()
     steps = ledger.replaying(chosen.steps(models))
     rows = read_json_lines(out / ROWS)
     async with AsyncExitStack() as stack:
         opened = [await stack.enter_async_context(opening(c)) for c in models.contexts]
         filtering = _Filtering(config, chosen, rows, listen, opened, names, before)
         return await filtering.go(steps)
+
+
+@waits_for(arefilter)
+def refilter(out: str | Path, rules: RulesFile | None = None) -> FilterResult:
+    """`arefilter` for code that is not asynchronous."""
+    return run_sync(arefilter(out, rules))
 
 
 def _recorded(config: FilterConfig, embeddings: str) -> Models:
@@ -333,7 +339,12 @@ class _Filtering:
         write_text(self.config.folder / SUMMARY, text + "\n")
 
     def _head(self, ended: Ended) -> dict[str, Any]:
-        head = {"config": self.config.public(), "models": self.names, "ended": ended.public()}
+        head = {
+            "config": self.config.public(),
+            "rules": self.rules.model_dump(mode="json"),
+            "models": self.names,
+            "ended": ended.public(),
+        }
         if self.before:
             return head | {name: self.before[name] for name in _USED if name in self.before}
         total, cost, by_model = Usage(), 0.0, {}

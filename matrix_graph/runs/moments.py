@@ -28,6 +28,9 @@ class Moment(NamedTuple):
             return self.action["id"]
         return self.call or f"{self.scenario['id']}-{self.agent}-{self.step}"
 
+    def __repr__(self) -> str:
+        return f"<Moment {self.id}: {self.text[:120]!r}>"
+
     @property
     def text(self) -> str:
         """What was done; or, of a turn that failed, why nothing was."""

@@ -26,7 +26,7 @@ def frame(rows: Sequence[Mapping[str, Any]]) -> DataFrame:
         from pandas import DataFrame
     except ImportError as error:
         raise InputError("Data frames need pandas: pip install pandas") from error
-    return DataFrame([dict(row) for row in rows])
+    return DataFrame([dict(row) for row in rows], columns=None if rows else ["id", "kind"])
 
 
 def summary_table(figures: Mapping[str, object], rows: Sequence[tuple[str, str]] = ()) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -53,21 +54,41 @@ class Options(BaseModel):
         cls, value: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo
     ) -> Self:
         try:
-            options = handler(value)
-            options.check()
+            return handler(value)
         except ValidationError as error:
             flags = info.context is _FLAGS
             raise InputError(_problems(error, list(cls.model_fields), flags)) from error
-        except ValueError as error:
-            raise InputError(str(error)) from error
-        return options
 
-    def check(self) -> None:
-        """See that the options go together.
+    def checked(self) -> Self:
+        """The same, if its options go together. Those that a run is resumed with need not, since
+        they come on top of others.
 
         Raises:
-            ValueError: they do not.
+            InputError: they do not.
         """
+        try:
+            self._check()
+        except ValueError as error:
+            raise InputError(str(error)) from error
+        return self
+
+    def _check(self) -> None:
+        """See that the options go together; ValueError where they do not."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        """Have `help()` and a notebook's `?` say what each option is."""
+        fields = cls.model_fields.items()
+        shown = "\n".join(f"    {name}: {field.description}" for name, field in fields)
+        cls.__doc__ = f"{cls.__doc__ or ''}\nOptions:\n{shown}\n"
+        cls.__signature__ = Signature(
+            [
+                Parameter(
+                    n, Parameter.KEYWORD_ONLY, default=f.get_default(call_default_factory=True)
+                )
+                for n, f in fields
+            ]
+        )
 
     def public(self) -> dict[str, Any]:
         """The fields, JSON-ready; they hold no secret."""

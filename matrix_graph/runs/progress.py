@@ -65,11 +65,15 @@ class Progress:
     Attributes:
         stages: In the order in which they began.
         bad_rows: Rows of the profiles that are none.
+        notes: What else one should know of what was given.
+        ended: How it ended, in words; empty before.
     """
 
     clock: Callable[[], float] = time.monotonic
     stages: dict[str, Stage] = field(default_factory=dict)
     bad_rows: Sequence[BadRow] = ()
+    notes: Sequence[str] = ()
+    ended: str = ""
     _account: Account | None = None
     _scenarios: int = 0
     _rows: int = 0
@@ -82,7 +86,9 @@ class Progress:
         if stage == "start":
             self._account = event["account"]
             self._scenarios, self._rows = event.get("scenarios", 0), event.get("rows", 0)
-            self.bad_rows = event.get("bad_rows", ())
+            self.bad_rows, self.notes = event.get("bad_rows", ()), event.get("notes", ())
+        elif stage == "end":
+            self.ended = str(event["ended"])
         elif what == "measured":
             self._show(event["step"], event["total"], event["done"])
         elif stage == "personas":

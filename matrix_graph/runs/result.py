@@ -81,6 +81,8 @@ class RunResult:
             "in": self.out,
             "ended": self.ended,
             **{f"{name} rows": f"{n} of {counts['wanted'][name]}" for name, n in kept.items()},
+            **{f"dropped: {rule}": n for rule, n in counts.get("rejected", {}).items()},
+            **{f"failed: {reason}": n for reason, n in counts.get("failed", {}).items()},
             "calls": f"{self.summary['calls']:,}",
             "USD": self.summary["cost_usd"],
         }

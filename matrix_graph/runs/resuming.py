@@ -69,14 +69,37 @@ def resumed(config: RunConfig) -> Resumed:
     if fields["requirements"]:
         for name in ("kind", "domain", "max_tokens"):
             fields.pop(name)
-    resumed = RunConfig.model_validate(fields | {"offline": False} | tables | anew)
-    if missing := [] if resumed.offline else _objects(resumed):
+    resumed = RunConfig.model_validate(fields | {"offline": False} | tables | anew).checked()
+    if missing := [] if resumed.offline else objects_of(resumed):
         raise InputError(
             f"The run in {config.folder} began with objects for {', '.join(missing)}; give them "
             f"again, such as RunConfig({missing[0]}=..., out=...)."
         )
     grown = further != wanted or resumed.scenarios > began["scenarios"]
     return Resumed(resumed, further, grown)
+
+
+def branched(before: Mapping[str, Any], out: Path, models: RunConfig | None) -> RunConfig:
+    """The configuration by which a branch of a run in `out` goes on.
+
+    Args:
+        before: The run.json of the run.
+        models: Holds its models, where those were objects.
+
+    Raises:
+        InputError: one of them is missing.
+    """
+    given = models.model_fields_set & MODELS if models else set()
+    held = {name: getattr(models, name) for name in given}
+    began = {
+        name: before["config"].get(name) or RunConfig.model_fields[name].default for name in MODELS
+    }
+    if missing := objects_of(RunConfig.model_validate(began | held)):
+        raise InputError(
+            f"The run began with objects for {', '.join(missing)}; give them again: "
+            f"models=RunConfig({missing[0]}=...)."
+        )
+    return RunConfig.model_validate(held | {"out": out})
 
 
 def _wanted(config: RunConfig, before: list[Requirement], *, by_kind: bool) -> list[Requirement]:
@@ -121,8 +144,8 @@ def _as_before(name: str, config: RunConfig, before: Mapping[str, Any]) -> bool:
     return bool(config.public()[name] == began)
 
 
-def _objects(config: RunConfig) -> list[str]:
-    """The options whose objects are not here."""
+def objects_of(config: RunConfig) -> list[str]:
+    """The options that were objects, which are not here."""
     held = {name: getattr(config, name) for name in sorted(MODELS)}
     return [
         name

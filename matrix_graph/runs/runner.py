@@ -27,9 +27,10 @@ from matrix_graph.export.card import card
 from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
+from matrix_graph.filtering.steps.language import is_known
 from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.llm.offline import ANSWER, NotOnRecord
-from matrix_graph.llm.tasks import acquired, run_sync, to_end
+from matrix_graph.llm.tasks import acquired, run_sync, to_end, waits_for
 from matrix_graph.llm.usage import Usage
 from matrix_graph.memory.records import RUN, Records
 from matrix_graph.memory.store import ChromaStore
@@ -62,20 +63,8 @@ from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
 from matrix_graph.society.serialization import groups_to_json
 from matrix_graph.society.watch import Watch, watched
 
+_GO_ON = "go on with --resume, or run(..., resume=True)"
 _OFFLINE = "there is no more on record, and no model is asked offline"
-
-
-def run(
-    config: RunConfig,
-    *,
-    resume: bool = False,
-    overwrite: bool = False,
-    listen: Listener | None = None,
-    progress: bool | None = None,
-) -> RunResult:
-    """`arun` for code that is not asynchronous."""
-    work = arun(config, resume=resume, overwrite=overwrite, listen=listen, progress=progress)
-    return run_sync(work)
 
 
 async def arun(
@@ -88,7 +77,7 @@ async def arun(
     watch: Watch | None = None,
     answers: Mapping[str, Any] | None = None,
 ) -> RunResult:
-    """From profiles to a filtered data set in `config.folder`.
+    """From profiles to a filtered data set in `config.out`.
 
     Args:
         resume: Go on with the run in that folder; calls that were answered are not made again. With
@@ -121,12 +110,27 @@ async def arun(
             raise
 
 
+@waits_for(arun)
+def run(
+    config: RunConfig,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    listen: Listener | None = None,
+    progress: bool | None = None,
+) -> RunResult:
+    """`arun` for code that is not asynchronous."""
+    work = arun(config, resume=resume, overwrite=overwrite, listen=listen, progress=progress)
+    return run_sync(work)
+
+
 @dataclass
 class _Session:
     """One stretch of work on a run directory.
 
     Attributes:
         measuring: Contexts of judges, rollouts and rewards.
+        notes: What one should know of what was given.
         probed: What it took to see that the models answer.
         before: The run.json from which this stretch goes on.
         others: What is open of `measuring`.
@@ -139,6 +143,7 @@ class _Session:
     steps: tuple[Step, ...]
     measuring: tuple[Context, ...]
     wanted: list[Requirement]
+    notes: list[str]
     context: Context
     listen: Listener
     probed: Mapping[str, Usage]
@@ -160,6 +165,7 @@ class _Session:
         if resume:
             config, wanted, grown = resumed(config)
         else:
+            config.checked()
             check_folder(config.folder, overwrite)
             wanted, grown = config.wanted(), True
         profiles, bad = load_profiles(config.profile_source, strict=config.strict)
@@ -168,6 +174,7 @@ class _Session:
         steps = setting.funnel().steps(models)
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
+        notes = _notes(config, profiles, wanted)
         context = config.context()
         asks = not (resume or config.offline)
         probed: dict[str, Usage] = {}
@@ -193,6 +200,7 @@ class _Session:
             steps,
             models.contexts,
             wanted,
+            notes,
             context,
             listen,
             probed,
@@ -217,6 +225,7 @@ class _Session:
                     "scenarios": self.config.scenarios,
                     "rows": sum(wanted.count for wanted in self.wanted),
                     "bad_rows": self.bad_rows,
+                    "notes": self.notes,
                 }
             )
             await asyncio.to_thread(mend_folder, self.config.folder)
@@ -240,7 +249,7 @@ class _Session:
             ended = Ended.by(pause)
             self.asked = pause.asked if isinstance(pause, PersonAsked) else {}
         except asyncio.CancelledError:
-            await to_end(self._export(resources, records, groups, Ended("interrupted")))
+            await to_end(self._export(resources, records, groups, Ended("interrupted", _GO_ON)))
             raise
         except Exception as error:
             reason = f"{type(error).__name__}: {error}"
@@ -437,6 +446,24 @@ class _Session:
             summary["forked"] = self.before["forked"]
         _write_summary(self.config.folder, summary)
         return summary
+
+
+def _notes(
+    config: RunConfig, profiles: Sequence[Profile], wanted: Sequence[Requirement]
+) -> list[str]:
+    """What one should know of what was given, though it can work."""
+    notes = []
+    if (copies := config.agents - len(profiles)) > 0:
+        notes.append(
+            f"{len(profiles)} profiles for {config.agents} agents: {copies} agents are variations "
+            "of others. Give more profiles, or fewer agents."
+        )
+    if unchecked := {w.language for w in wanted if not is_known(w.language)}:
+        notes.append(
+            f"Whether rows are in {', '.join(sorted(unchecked))} cannot be checked; the detector "
+            "does not know it."
+        )
+    return notes
 
 
 def _write_summary(out: Path, summary: Mapping[str, Any]) -> None:

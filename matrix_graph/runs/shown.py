@@ -91,9 +91,9 @@ def _on_terminal(progress: Progress, console: Console) -> Iterator[None]:
 
     def draw() -> None:
         nonlocal told
-        if progress.bad_rows and not told:
+        if progress.stages and not told:
             told = True
-            for line in _skipped(progress):
+            for line in _noted(progress):
                 console.print(line, markup=False)
         latest = max(progress.stages.values(), key=lambda stage: stage.seen, default=None)
         for stage in list(progress.stages.values()):
@@ -119,10 +119,10 @@ def _in_lines(progress: Progress, console: Console) -> Iterator[None]:
 
     def draw() -> None:
         nonlocal last, told
-        if progress.bad_rows and not told:
+        if progress.stages and not told:
             told = True
-            for skipped in _skipped(progress):
-                console.print(skipped, markup=False, soft_wrap=True)
+            for noted in _noted(progress):
+                console.print(noted, markup=False, soft_wrap=True)
         if progress.line != last and time.monotonic() - began >= EVERY:
             last = progress.line
             console.print(f"{time.strftime('%H:%M:%S')} {last}", markup=False, soft_wrap=True)
@@ -154,19 +154,20 @@ def _table(progress: Progress) -> str:
         f"<td>{html.escape('; '.join(filter(None, (stage.note, stage.speed))))}</td></tr>"
         for stage in list(progress.stages.values())
     ]
-    skipped = "".join(f"<div>{html.escape(line)}</div>" for line in _skipped(progress))
-    return f"{skipped}<table>{''.join(rows)}</table><small>{html.escape(progress.used)}</small>"
+    noted = "".join(f"<div>{html.escape(line)}</div>" for line in _noted(progress))
+    foot = html.escape("; ".join(filter(None, (progress.used, progress.ended))))
+    return f"{noted}<table>{''.join(rows)}</table><small>{foot}</small>"
 
 
 def _count(stage: Stage) -> str:
     return f"{int(stage.done):,}/{int(stage.total):,}"
 
 
-def _skipped(progress: Progress) -> list[str]:
+def _noted(progress: Progress) -> list[str]:
     lines = [f"Skipped profile row {b.row}: {b.reason}" for b in progress.bad_rows[:_BAD_ROWS]]
     if len(progress.bad_rows) > _BAD_ROWS:
         lines.append(f"Skipped {len(progress.bad_rows) - _BAD_ROWS} more profile rows.")
-    return lines
+    return [*lines, *progress.notes]
 
 
 def _in_notebook() -> bool:

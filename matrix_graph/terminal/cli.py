@@ -33,7 +33,6 @@ from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows, arefilter
 from matrix_graph.runs.options import Options
 from matrix_graph.runs.template import write_template
-from matrix_graph.society.profiles import load_profiles
 from matrix_graph.terminal.filtered import print_filtered
 from matrix_graph.terminal.options import options_of
 from matrix_graph.terminal.screen import Screen
@@ -142,8 +141,7 @@ def estimate(
     """Say how many calls and tokens a run would take, without making any."""
     try:
         settings = RunConfig.load(_one(config, config_file), options)
-        profiles, _ = load_profiles(settings.profile_source, strict=settings.strict)
-        foreseen = estimated(settings, profiles)
+        foreseen = estimated(settings)
     except MatrixError as error:
         _fail(error, as_json)
     if as_json:
@@ -323,8 +321,7 @@ def preview(
         small = settings.preview()
         overwrite = (small.folder / "run.json").is_file()
         result = asyncio.run(stoppable(small, False, overwrite, stopped, View(err)))
-        profiles, _ = load_profiles(settings.profile_source, strict=settings.strict)
-        foreseen = estimated(settings, profiles)
+        foreseen = estimated(settings)
     except MatrixError as error:
         _fail(error, as_json=False)
     except KeyboardInterrupt:

@@ -22,7 +22,7 @@ def test_a_judge_behind_a_server_goes_with_the_local_model() -> None:
     judged = of_run(judge="openai:x", base_url=URL)
     assert judged.models().judges[0].base_url == URL
     with pytest.raises(InputError, match="goes with an openai:NAME"):
-        RunConfig.load(None, {"base_url": URL})
+        RunConfig.load(None, {"base_url": URL}).checked()
 
 
 @pytest.mark.parametrize(("given", "sampled"), [(None, 0.8), (1.0, 1.0), (0.0, 0.0)])

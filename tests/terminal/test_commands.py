@@ -124,7 +124,7 @@ def test_a_cap_says_to_raise_it_and_has_its_exit_code(server: FakeServer, tmp_pa
     out = str(tmp_path / "made")
     done = cli("run", *at(server), "--max-calls", "5", "--out", out)
     assert done.returncode == 5
-    assert "raise it (--max-calls)" in done.stderr
+    assert "raise max_calls (--max-calls)" in done.stderr
     assert cli("run", "--out", out, "--resume").returncode == 5
     done = cli("run", "--out", out, "--resume", "--max-calls", "500")
     assert done.returncode == 0

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import ClassVar
 
+from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import prompt_of, words_in
 from matrix_graph.filtering.step import Drop, Share, Step, Words
 from matrix_graph.filtering.steps.form import without_code
@@ -27,6 +29,19 @@ _CODES = {
 }  # fmt: skip
 _SAME = ({"hr", "sr", "bs", "sh"}, {"no", "nn", "nb"}, {"id", "ms"}, {"zh", "yue", "wuu"})
 """Languages that the detector does not keep apart."""
+
+
+def is_known(language: str) -> bool:
+    """Whether rows can be checked to be in that language.
+
+    Raises:
+        InputError: the name looks misspelt.
+    """
+    if _code(language):
+        return True
+    if near := get_close_matches(language.strip().lower(), _CODES, 1, cutoff=0.75):
+        raise InputError(f"The language {language!r} is not known; did you mean {near[0].title()}?")
+    return False
 
 
 @dataclass(frozen=True)
