@@ -154,6 +154,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: ChromaStore(index={"dims": 2, "embed": len, "field": []}),  # type: ignore[arg-type]
         "index= has no field, but dims",
     ),
+    "another distance": (
+        lambda: ChromaStore(index={"dims": 2, "embed": len, "distance_type": "l2"}),  # type: ignore[arg-type]
+        "has cosine",
+    ),
     "a time to live that is misspelt": (lambda: ChromaStore(ttl={"default": 5}), "ttl= has no"),  # type: ignore[arg-type]
     "words for a time to live": (
         lambda: ChromaStore().put(("a",), "b", {}, ttl="x"),  # type: ignore[arg-type]

@@ -24,6 +24,10 @@ PROBE = "The ferry leaves at noon."
 """Embedded once in a process, to see that the embeddings are those of the collection."""
 
 
+_KEYS = ("dims", "embed", "fields", "text_fields", "distance_type", "ann_index_config")
+"""LangGraph's own, and those of its SqliteStore and PostgresStore."""
+
+
 class Embedded(NamedTuple):
     """Vectors by text: of what is put, and of what is searched for."""
 
@@ -49,7 +53,9 @@ class Indexing:
     """
 
     def __init__(self, index: IndexConfig) -> None:
-        checked_keys("index", index, ("dims", "embed", "fields", "text_fields"))
+        checked_keys("index", index, _KEYS)
+        if (distance := index.get("distance_type", "cosine")) != "cosine":
+            raise InputError(f"index['distance_type'] is {distance!r}; ChromaStore has cosine.")
         dims: Any = index.get("dims")
         if not isinstance(dims, int) or dims < 1:
             raise InputError(f"index['dims'] is {dims!r}; give the length of the vectors.")
