@@ -128,16 +128,6 @@ def clear_folder(out: Path) -> None:
         let_go(held)
 
 
-def mend_folder(out: Path) -> None:
-    """Where the store is gone, what says how far it had come goes, too: the journal tells all of it
-    again.
-    """
-    if (out / "chroma" / "chroma.sqlite3").is_file():
-        return
-    for path in out.glob("checkpoints.sqlite*"):
-        path.unlink()
-
-
 def begin_folder(
     config: RunConfig, requirements: Sequence[Requirement], estimate: Mapping[str, Any]
 ) -> tuple[RunConfig, dict[str, Any]]:

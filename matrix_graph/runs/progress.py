@@ -113,9 +113,10 @@ class Progress:
     @property
     def line(self) -> str:
         """Where the work is now, in one line; empty before it has begun."""
-        if not self.stages:
+        stages = list(self.stages.values())
+        if not stages:
             return self.used
-        latest = max(self.stages.values(), key=lambda stage: stage.seen)
+        latest = max(stages, key=lambda stage: stage.seen)
         return "; ".join(filter(None, (str(latest), self.used)))
 
     def _live(self, event: dict[str, Any]) -> None:

@@ -46,7 +46,6 @@ from matrix_graph.runs.folder import (
     check_folder,
     claimed,
     clear_folder,
-    mend_folder,
     read_society,
     versions,
 )
@@ -228,8 +227,7 @@ class _Session:
                     "notes": self.notes,
                 }
             )
-            await asyncio.to_thread(mend_folder, self.config.folder)
-            made = asyncio.to_thread(ChromaStore, self.config.folder / "chroma")
+            made = asyncio.to_thread(_store_in, self.config.folder)
             store = await stack.enter_async_context(acquired(made, _closed))
             self.held = True
             return await self._work(resources, store, answers)
@@ -479,6 +477,16 @@ async def _disconnected(saver: AsyncSqliteSaver) -> None:
     # they do leaves the file locked.
     async with saver.lock:
         await saver.conn.close()
+
+
+def _store_in(folder: Path) -> ChromaStore:
+    lost = not (folder / "chroma" / "chroma.sqlite3").is_file()
+    store = ChromaStore(folder / "chroma")
+    if lost:
+        # What says how far the run had come is of no use without it: the journal tells all again.
+        for path in folder.glob("checkpoints.sqlite*"):
+            path.unlink()
+    return store
 
 
 async def _closed(store: ChromaStore) -> None:

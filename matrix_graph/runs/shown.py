@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from rich.console import Console
@@ -63,9 +63,14 @@ def _redrawn(draw: Any, every: float) -> Iterator[None]:
     """Call `draw` every so many seconds, in a thread of its own, and once more at the end."""
     over = threading.Event()
 
+    def redraw() -> None:
+        # Where nothing can be shown any more, the work goes on.
+        with suppress(OSError, ValueError):
+            draw()
+
     def work() -> None:
         while not over.wait(every):
-            draw()
+            redraw()
 
     thread = threading.Thread(target=work, name="progress", daemon=True)
     thread.start()
@@ -74,7 +79,7 @@ def _redrawn(draw: Any, every: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        draw()
+        redraw()
 
 
 @contextmanager
@@ -95,8 +100,9 @@ def _on_terminal(progress: Progress, console: Console) -> Iterator[None]:
             told = True
             for line in _noted(progress):
                 console.print(line, markup=False)
-        latest = max(progress.stages.values(), key=lambda stage: stage.seen, default=None)
-        for stage in list(progress.stages.values()):
+        stages = list(progress.stages.values())
+        latest = max(stages, key=lambda stage: stage.seen, default=None)
+        for stage in stages:
             if stage.name not in tasks:
                 tasks[stage.name] = bars.add_task(stage.name, count="", note="")
             parts = (stage.note, stage.speed, progress.used if stage is latest else "")

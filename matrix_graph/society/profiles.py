@@ -82,14 +82,22 @@ def load_profiles(
 
 
 def profile_rows(table: Table) -> list[dict[str, Any]]:
-    """The rows of a table in which a profile may also be a `Profile`.
+    """The rows of a table in which a profile may also be a `Profile`, all text in them scrubbed.
 
     Raises:
         InputError: it is no table.
     """
     if isinstance(table, list | tuple):
-        return rows_of([_fields(p) if isinstance(p, Profile) else p for p in table], "profiles")
-    return rows_of(table, "profiles")
+        table = [_fields(p) if isinstance(p, Profile) else p for p in table]
+    return [_scrubbed(row) for row in rows_of(table, "profiles")]
+
+
+def _scrubbed(value: Any) -> Any:
+    if isinstance(value, str):
+        return scrub(value)
+    if isinstance(value, dict):
+        return {name: _scrubbed(part) for name, part in value.items()}
+    return [_scrubbed(part) for part in value] if isinstance(value, list) else value
 
 
 def _fields(profile: Profile) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langchain_core.embeddings import Embeddings
 
-from matrix_graph import InputError, Profile, RunConfig, RunResult, arun, load_profiles
+from matrix_graph import InputError, Profile, RunConfig, RunResult, arun, load_profiles, run
 from matrix_graph.debugger import replay_run
 from matrix_graph.debugger.snapshot import record_of
 from matrix_graph.filtering import Rules
@@ -92,6 +92,20 @@ async def test_it_is_read_and_lived_again_without_its_models(tmp_path: Path) -> 
     (first.out / "run.json").write_text(json.dumps(summary), "utf-8")
     assert record_of(str(first.out)).moments
     assert "FakeChat" in (first.out / "README.md").read_text("utf-8")
+
+
+def test_contacts_in_a_table_of_profiles_are_in_no_file(tmp_path: Path) -> None:
+    people = [
+        p | {"description": f"{p['description']} Write to a{n}@example.org.", "web": {"at": [
+            "https://example.org/x"]}}
+        for n, p in enumerate(PEOPLE)
+    ]  # fmt: skip
+    config = given(tmp_path, profiles=people)
+    run(config)
+    assert run(config, resume=True).complete, "they are the same when given again"
+    for path in tmp_path.rglob("*"):
+        if path.is_file():
+            assert b"example.org" not in path.read_bytes(), path
 
 
 def test_profiles_come_as_any_table() -> None:
