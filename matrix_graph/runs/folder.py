@@ -39,7 +39,8 @@ _OWN = (
     "dataset",
     "run.json",
 )
-_DATABASES = ("journal.sqlite", "checkpoints.sqlite")
+CHECKPOINTS = "checkpoints.sqlite"
+_DATABASES = ("journal.sqlite", CHECKPOINTS)
 
 
 def check_folder(out: Path, overwrite: bool) -> None:
@@ -115,11 +116,28 @@ def clear_folder(out: Path) -> None:
     """Delete the run in `out`, `run.json` last, unless another process works on it."""
     if not (out / "run.json").is_file():
         return
+    _remove(out, _DATABASES, _OWN)
+
+
+def mend_folder(out: Path) -> None:
+    """Checkpoints say how far a run has come, the store what came of it: where one of them is gone,
+    so goes the other, and the journal tells all of it again.
+
+    Raises:
+        InputError: another process works on it.
+    """
+    store = (out / "chroma" / "chroma.sqlite3").is_file()
+    if store != (out / CHECKPOINTS).is_file():
+        _remove(out, (CHECKPOINTS,))
+
+
+def _remove(out: Path, databases: Sequence[str], others: Sequence[str] = ()) -> None:
+    """Remove the store, and what is named, unless another process works on the run."""
     held = hold(out / "chroma")
     try:
-        databases = [path for name in _DATABASES for path in out.glob(f"{name}*")]
+        files = [path for name in databases for path in out.glob(f"{name}*")]
         inside = [path for path in (out / "chroma").iterdir() if path.name != LOCK]
-        for path in [*databases, *inside, *(out / name for name in _OWN)]:
+        for path in [*files, *inside, *(out / name for name in others)]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

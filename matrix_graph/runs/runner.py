@@ -41,11 +41,13 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.folder import (
+    CHECKPOINTS,
     FORMAT,
     begin_folder,
     check_folder,
     claimed,
     clear_folder,
+    mend_folder,
     read_society,
     versions,
 )
@@ -327,7 +329,7 @@ class _Session:
             "configurable": {"thread_id": RUN},
             "recursion_limit": 1_000_000,
         }
-        path = self.config.folder / "checkpoints.sqlite"
+        path = self.config.folder / CHECKPOINTS
         async with acquired(_connected(path), _disconnected) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
             wanted = [requirement.model_dump() for requirement in self.wanted]
@@ -480,13 +482,8 @@ async def _disconnected(saver: AsyncSqliteSaver) -> None:
 
 
 def _store_in(folder: Path) -> ChromaStore:
-    lost = not (folder / "chroma" / "chroma.sqlite3").is_file()
-    store = ChromaStore(folder / "chroma")
-    if lost:
-        # What says how far the run had come is of no use without it: the journal tells all again.
-        for path in folder.glob("checkpoints.sqlite*"):
-            path.unlink()
-    return store
+    mend_folder(folder)
+    return ChromaStore(folder / "chroma")
 
 
 async def _closed(store: ChromaStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -117,3 +118,16 @@ async def test_what_cannot_shrink_or_change(
     await arun(begun(server, tmp_path))
     with pytest.raises(InputError, match=words):
         await arun(RunConfig(out=tmp_path, **options), resume=True)
+
+
+@pytest.mark.parametrize("gone", ["checkpoints.sqlite", "chroma"])
+async def test_what_is_removed_of_a_run_that_went_on_changes_no_count(
+    gone: str, server: FakeServer, tmp_path: Path
+) -> None:
+    await arun(begun(server, tmp_path))
+    more = await arun(RunConfig(out=tmp_path, rows=9, scenarios=5), resume=True)
+    shutil.rmtree(tmp_path / gone) if gone == "chroma" else (tmp_path / gone).unlink()
+    again = await arun(RunConfig(out=tmp_path), resume=True)
+    assert again.complete
+    assert len(set(ids(again))) == len(ids(again)) == len(ids(more)) == 9
+    assert len(again.scenarios()) == 5
