@@ -4,6 +4,7 @@ a table in a notebook.
 
 from __future__ import annotations
 
+import asyncio
 import html
 import sys
 import threading
@@ -143,9 +144,12 @@ def _in_cell(progress: Progress) -> Iterator[None]:
 
     shown: Any = display
     handle = shown.display(shown.HTML(""), display_id=True)
+    loop = asyncio.get_running_loop()
 
     def draw() -> None:
         handle.update(shown.HTML(_table(progress)))
+        # An interrupt is seen when the loop next wakes; where all calls are slow, that is this.
+        loop.call_soon_threadsafe(int)
 
     with _redrawn(draw, _REDRAWN):
         yield
