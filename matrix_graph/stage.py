@@ -73,6 +73,8 @@ class Stage(
                 options[place] = names
         compiled = super().compile(*args, name=name or self.name, **options)
         wanted = set().union(*inside.values())
+        if not wanted:
+            return compiled
         if missing := wanted - _interrupted(compiled, inside):
             raise InputError(
                 f"There is no node {', '.join(sorted(missing))} to interrupt in {compiled.name} or "

@@ -4,7 +4,9 @@ Hugging Face's. None of these libraries is imported.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,14 @@ def rows_of(table: Table, what: str = "rows") -> list[dict[str, Any]]:
     for number, item in enumerate(items, 1):
         if not isinstance(item, Mapping):
             raise InputError(f"{what}: number {number} is no mapping: {item!r:.80}")
-        rows.append({str(name): _plain(v) for name, v in item.items() if not _missing(v)})
+        row: dict[str, Any] = {}
+        for name, value in item.items():
+            try:
+                if not _missing(value):
+                    row[str(name)] = _plain(value)
+            except TypeError as error:
+                raise InputError(f"{what}: number {number}, {name}: {error}") from error
+        rows.append(row)
     return rows
 
 
@@ -54,7 +63,12 @@ def _missing(value: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays and numbers of NumPy's, at any depth, as Python's own; dates as ISO 8601."""
+    """Arrays and numbers of NumPy's, at any depth, as Python's own; dates as ISO 8601; what is no
+    number, within a value, as null.
+
+    Raises:
+        TypeError: JSON has nothing like it.
+    """
     if hasattr(value, "tolist"):
         value = value.tolist()
     if hasattr(value, "isoformat"):
@@ -63,4 +77,10 @@ def _plain(value: Any) -> Any:
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
-    return value
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a {type(value).__name__} cannot be written as JSON")

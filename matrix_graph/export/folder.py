@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,6 +101,11 @@ def _check(out: Path, run: Path) -> None:
         *out.resolve().parents,
     ):
         raise InputError(f"--out {out} is where the run's own files are; name another folder.")
+    here = Path.cwd().resolve()
+    if (out.exists() and not out.is_dir()) or os.path.ismount(out):
+        raise InputError(f"--out {out} is no folder that an export could replace; name a new one.")
+    if out.resolve() in (here, *here.parents):
+        raise InputError(f"--out {out} is where you are working; name a folder in it.")
     if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
         raise InputError(
             f"--out {out} holds files that are no export; name an empty or a new folder."

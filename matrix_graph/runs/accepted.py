@@ -82,6 +82,8 @@ def _requirements(value: Any) -> Any:
     if not isinstance(value, Sequence):
         return value
     rows = tuple(r.model_dump(mode="json") if isinstance(r, Requirement) else r for r in value)
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise ValueError("each requirement is a mapping, such as {'kind': 'sft', 'count': 10}")
     read_requirements([{"count": 1} | dict(row) for row in rows])
     return rows
 
@@ -127,7 +129,8 @@ else:
     )
     Names = Annotated[tuple[str, ...], BeforeValidator(split), _list]
     Kinds = Annotated[tuple[KindName, ...], BeforeValidator(split), _list]
-    Prices = Annotated[dict[str, tuple[float, float]], BeforeValidator(read_prices)]
+    _prices = WithJsonSchema({"type": ["object", "string", "array"]})
+    Prices = Annotated[dict[str, tuple[float, float]], BeforeValidator(read_prices), _prices]
     ChatModel = Annotated[
         str | ModelObject | InstanceOf[Runnable], BeforeValidator(_model), _stored, _as_text
     ]

@@ -186,7 +186,7 @@ class RunConfig(Options):
             "agents": min(self.agents, self.group_size),
             "scenarios": 1,
             "rows": min(self.rows, 2),
-            "out": self.folder.with_name(f"{self.folder.name}-preview"),
+            "out": self.folder.resolve().with_name(f"{self.folder.resolve().name}-preview"),
         }
         if self.requirements:
             wanted = self.wanted()

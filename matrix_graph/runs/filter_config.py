@@ -118,7 +118,9 @@ class FilterConfig(Options):
         """The filter of a run: its student is asked for rollouts only where they are wanted."""
         shared = run.model_fields_set & cls.model_fields.keys()
         options = {name: getattr(run, name) for name in shared if name != "temperature"}
+        named = cls.model_validate({"rules": run.rules}).funnel()
         wants_rollouts = bool(run.rollouts or run.reward)
+        wants_rollouts |= bool(named.rollouts) and "rollouts" in named.model_fields_set
         options |= {
             "out": run.out,
             "student": (run.student or run.model) if wants_rollouts else None,

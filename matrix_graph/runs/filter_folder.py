@@ -21,7 +21,7 @@ from matrix_graph.filtering.rows import answer_of, is_safety, prompt_of
 from matrix_graph.filtering.step import Drop
 from matrix_graph.filtering.steps.pairs import Pairs, audit
 from matrix_graph.runs.config import JOURNAL
-from matrix_graph.runs.given import FILES
+from matrix_graph.runs.given import FILES, others_in
 from matrix_graph.runs.notebook import frame, summary_table
 from matrix_graph.schema import Rejection, Row
 
@@ -61,7 +61,7 @@ def check_filter_folder(out: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other.")
     ours = (out / SUMMARY).is_file()
-    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not ours)):
+    if out.exists() and (not out.is_dir() or (others_in(out) and not ours)):
         raise InputError(
             f"--out {out} holds something that is no filter run; name an empty or a new folder."
         )

@@ -45,7 +45,7 @@ from matrix_graph.runs.filter_folder import (
     write_filtered,
 )
 from matrix_graph.runs.folder import claimed
-from matrix_graph.runs.given import in_folder, tables_in, write_tables
+from matrix_graph.runs.given import in_folder, in_memory, tables_in, write_tables
 from matrix_graph.runs.probe import counted, probe
 from matrix_graph.runs.shown import Listener, listening
 from matrix_graph.runs.tally import used_by_model
@@ -147,6 +147,7 @@ async def _afilter(
         if overwrite:
             raise
         stopped = True
+    config = in_memory(config, config.folder) if overwrite else config
     begin_filter_folder(config.folder, overwrite)
     write_tables(config, config.folder)
     config = config.model_copy(update=in_folder(config, config.folder))
@@ -225,6 +226,7 @@ async def arefilter(
     if rules is not None:
         chosen = chosen.over(FilterConfig(rules=rules).funnel())
         config = config.model_copy(update={"rules": chosen})
+        chosen = config.funnel()
     ledger = Ledger.of(read_json_lines(out / LEDGER))
     names = before.get("models", {})
     models = _recorded(config, names.get("embeddings", ""))

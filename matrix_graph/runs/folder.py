@@ -21,8 +21,10 @@ from matrix_graph.runs.given import (
     FILES,
     digest,
     in_folder,
+    others_in,
     write_tables,
 )
+from matrix_graph.runs.stretches import Stretch
 from matrix_graph.schema import Group
 from matrix_graph.society.serialization import groups_from_json
 
@@ -51,7 +53,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder.")
-    if not out.is_dir() or not any(out.iterdir()):
+    if not out.is_dir() or not others_in(out):
         return
     if not (out / "run.json").is_file():
         raise InputError(f"--out {out} holds files that are no run; name an empty or a new folder.")
@@ -171,13 +173,14 @@ def begin_folder(
                 "profiles_digest": digest(given.profile_source),
                 "seed": config.seed,
                 "requirements": [wanted.model_dump(mode="json") for wanted in requirements],
+                "stretches": [Stretch.to(config.scenarios, requirements)._asdict()],
                 "estimate": dict(estimate),
                 "calls": 0,
                 "seconds": 0.0,
                 "ended": Ended("running").public(),
             }
-            write_text(path, json.dumps(begun, ensure_ascii=False))
             write_tables(given, given.folder)
+            write_text(path, json.dumps(begun, ensure_ascii=False))
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except OSError as error:
         raise InputError(f"Cannot write to --out {config.folder}: {error}") from error

@@ -7,16 +7,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import json_lines, write_json_lines
+from matrix_graph.export.files import json_lines, read_json_lines, write_json_lines
 from matrix_graph.filtering.steps.contamination import read_benchmark
 from matrix_graph.runs.options import Options
 from matrix_graph.society.profiles import SHIPPED
 
 FILES = {"profiles": "profiles.jsonl", "decontaminate": "benchmark.jsonl"}
 """Where in the folder of a run the table of an option goes."""
+_LEFT = {*FILES.values(), *(f"{name}.part" for name in FILES.values())}
+
+C = TypeVar("C", bound=Options)
 
 
 def in_folder(config: Options, folder: Path) -> dict[str, Any]:
@@ -33,6 +36,24 @@ def write_tables(config: Options, folder: Path) -> None:
 def tables_in(folder: Path) -> dict[str, Any]:
     """The options whose tables are in the folder of a run."""
     return {name: folder / file for name, file in FILES.items() if (folder / file).is_file()}
+
+
+def others_in(folder: Path) -> list[Path]:
+    """What is in a folder beside tables; these alone are what a run left that was killed as it
+    began.
+    """
+    return [path for path in folder.iterdir() if path.name.strip(".") not in _LEFT]
+
+
+def in_memory(config: C, folder: Path) -> C:
+    """The configuration with the tables of a folder that will be cleared, where it names them."""
+    named = {name: getattr(config, name, None) for name in FILES}
+    held: dict[str, Any] = {}
+    for name, path in named.items():
+        if isinstance(path, Path) and path.resolve() == (folder / FILES[name]).resolve():
+            read = read_json_lines(path)
+            held[name] = tuple(read if name == "profiles" else [row["prompt"] for row in read])
+    return config.model_copy(update=held)
 
 
 def digest(source: Path | str | Sequence[Mapping[str, Any]] | None) -> str:

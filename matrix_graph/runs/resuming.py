@@ -14,6 +14,7 @@ from matrix_graph.llm.models import ModelObject
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.folder import read_summary
 from matrix_graph.runs.given import digest, same_benchmark, tables_in
+from matrix_graph.runs.stretches import Stretch, stretches_of
 
 MAY_CHANGE = {
     *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url"),
@@ -27,11 +28,11 @@ MODELS = {"model", "student", "embeddings", "judge"}
 
 
 class Resumed(NamedTuple):
-    """A run to go on with: how, to what end, and whether that lies further off than before."""
+    """A run to go on with: how, to what end, and by which stretches it got there."""
 
     config: RunConfig
     wanted: list[Requirement]
-    grown: bool
+    stretches: list[Stretch]
 
 
 def resumed(config: RunConfig) -> Resumed:
@@ -75,8 +76,9 @@ def resumed(config: RunConfig) -> Resumed:
             f"The run in {config.folder} began with objects for {', '.join(missing)}; give them "
             f"again, such as RunConfig({missing[0]}=..., out=...)."
         )
-    grown = further != wanted or resumed.scenarios > began["scenarios"]
-    return Resumed(resumed, further, grown)
+    stretches = stretches_of(before)
+    last = Stretch.to(resumed.scenarios, further)
+    return Resumed(resumed, further, stretches if stretches[-1] == last else [*stretches, last])
 
 
 def branched(before: Mapping[str, Any], out: Path, models: RunConfig | None) -> RunConfig:
@@ -106,7 +108,7 @@ def _wanted(config: RunConfig, before: list[Requirement], *, by_kind: bool) -> l
     """The requirements as they are now: the same with as many rows, or more."""
     given = config.model_fields_set
     if "requirements" in given:
-        further = config.wanted()
+        further = _as_many(config, before)
     elif "rows" not in given:
         return before
     elif by_kind:
@@ -126,6 +128,21 @@ def _wanted(config: RunConfig, before: list[Requirement], *, by_kind: bool) -> l
         if wanted.count < counts[wanted.id]:
             raise InputError(_less(config, f"rows of {wanted.id}", counts[wanted.id]))
     return further
+
+
+def _as_many(config: RunConfig, before: list[Requirement]) -> list[Requirement]:
+    """The requirements that are given again; one that says no count has that of before."""
+    further = config.wanted()
+    if "rows" in config.model_fields_set:
+        return further
+    counts = {wanted.id: wanted.count for wanted in before}
+    other = config.model_copy(update={"rows": config.rows + 1}).wanted()
+    return [
+        now.model_copy(update={"count": counts.get(now.id, now.count)})
+        if now.count != then.count
+        else now
+        for now, then in zip(further, other, strict=True)
+    ]
 
 
 def _less(config: RunConfig, what: str, before: int) -> str:

@@ -27,8 +27,8 @@ from matrix_graph.export.card import card
 from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
-from matrix_graph.filtering.steps.language import is_known
-from matrix_graph.generation.requirements import Requirement, read_requirements
+from matrix_graph.filtering.steps.language import unknown
+from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.offline import ANSWER, NotOnRecord
 from matrix_graph.llm.tasks import acquired, run_sync, to_end, waits_for
 from matrix_graph.llm.usage import Usage
@@ -51,10 +51,12 @@ from matrix_graph.runs.folder import (
     read_society,
     versions,
 )
+from matrix_graph.runs.given import in_memory
 from matrix_graph.runs.probe import probe
 from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.resuming import resumed
 from matrix_graph.runs.shown import Listener, listening
+from matrix_graph.runs.stretches import Stretch
 from matrix_graph.runs.tally import tally, used_by_model
 from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society.grouping import form_groups, homophily
@@ -144,6 +146,7 @@ class _Session:
     steps: tuple[Step, ...]
     measuring: tuple[Context, ...]
     wanted: list[Requirement]
+    stretches: list[Stretch]
     notes: list[str]
     context: Context
     listen: Listener
@@ -164,11 +167,12 @@ class _Session:
         if overwrite and config.offline:
             raise InputError("--offline lives on what is on record, which --overwrite deletes.")
         if resume:
-            config, wanted, grown = resumed(config)
+            config, wanted, stretches = resumed(config)
         else:
             config.checked()
             check_folder(config.folder, overwrite)
-            wanted, grown = config.wanted(), True
+            wanted = config.wanted()
+            stretches = [Stretch.to(config.scenarios, wanted)]
         profiles, bad = load_profiles(config.profile_source, strict=config.strict)
         setting = FilterConfig.of_run(config)
         models = setting.models(offline=config.offline)
@@ -189,10 +193,11 @@ class _Session:
                 raise
             stopped = True
         if overwrite:
+            config = in_memory(config, config.folder)
             clear_folder(config.folder)
-        foreseen = estimate(config, profiles).totals() if grown else {}
+        foreseen = estimate(config, profiles).totals()
         config, before = begin_folder(config, wanted, foreseen)
-        if grown:
+        if len(stretches) > len(before.get("stretches", [])) > 0:
             before["estimate"] = foreseen
         session = cls(
             config,
@@ -201,6 +206,7 @@ class _Session:
             steps,
             models.contexts,
             wanted,
+            stretches,
             notes,
             context,
             listen,
@@ -332,23 +338,24 @@ class _Session:
         path = self.config.folder / CHECKPOINTS
         async with acquired(_connected(path), _disconnected) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
-            wanted = [requirement.model_dump() for requirement in self.wanted]
-            given: Any = {"quota": self.config.scenarios, "wanted": wanted}
             before = (await graph.aget_state(config)).values
-            first = None if before else given
-            if answers:
-                first = Command(resume=dict(answers))
             already = {
                 "scenarios": before.get("produced", 0),
                 "rows": sum(before.get("kept", {}).values()),
             }
             begin = {"event": "begin", "groups": len(groups), "already": already}
             self.listen({"stage": "society", **begin})
-            state = await self._stretch(graph, first, config)
-            done = state["quota"], read_requirements(state["wanted"])
-            if done != (self.config.scenarios, self.wanted):
-                # It began with less, which is done; the same thread goes on.
-                state = await self._stretch(graph, given, config)
+            state: dict[str, Any] = {}
+            left = list(self.stretches)
+            if before:
+                # The one that it is in, on from its checkpoint.
+                while len(left) > 1 and not left[0].is_of(before):
+                    left.pop(0)
+                resuming: Any = Command(resume=dict(answers)) if answers else None
+                state = await self._stretch(graph, resuming, config)
+                left = left[1:] if left[0].is_of(state) else left
+            for stretch in left:
+                state = await self._stretch(graph, stretch.given(self.wanted), config)
             return state
 
     async def _stretch(self, graph: Any, given: Any, config: RunnableConfig) -> dict[str, Any]:
@@ -436,6 +443,7 @@ class _Session:
             "cost_usd": round(resources.account.cost, 6),
             "used": used_by_model(resources.account),
             "requirements": [wanted.model_dump(mode="json") for wanted in self.wanted],
+            "stretches": [stretch._asdict() for stretch in self.stretches],
             "estimate": self.before["estimate"],
             "seconds": round(self.before["seconds"] + time.monotonic() - self.started, 2),
             "ended": ended.public(),
@@ -458,7 +466,7 @@ def _notes(
             f"{len(profiles)} profiles for {config.agents} agents: {copies} agents are variations "
             "of others. Give more profiles, or fewer agents."
         )
-    if unchecked := {w.language for w in wanted if not is_known(w.language)}:
+    if unchecked := {unknown(w.language) for w in wanted} - {""}:
         notes.append(
             f"Whether rows are in {', '.join(sorted(unchecked))} cannot be checked; the detector "
             "does not know it."

@@ -26,10 +26,20 @@ _REDRAWN = 0.4
 _BAD_ROWS = 5
 
 
+class Stderr(Console):
+    """Standard error, for what may be shown there; where nobody reads it any more, for nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(stderr=True, highlight=False)
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+
+
 @contextmanager
 def shown(progress: Progress, console: Console | None = None) -> Iterator[None]:
     """Show `progress` as long as the block lasts, in a way that goes with the place."""
-    console = console or Console(stderr=True, highlight=False)
+    console = console or Stderr()
     if _in_notebook():
         show: Any = _in_cell(progress)
     elif console.is_terminal:
@@ -46,7 +56,7 @@ def listening(listen: Listener | None, show: bool | None) -> Iterator[Listener]:
     on a terminal).
     """
     hear = listen or (lambda _: None)
-    if not (show or (show is None and (_in_notebook() or sys.stderr.isatty()))):
+    if not (show or (show is None and (_in_notebook() or _on_screen()))):
         yield hear
         return
     progress = Progress()
@@ -178,6 +188,14 @@ def _noted(progress: Progress) -> list[str]:
     if len(progress.bad_rows) > _BAD_ROWS:
         lines.append(f"Skipped {len(progress.bad_rows) - _BAD_ROWS} more profile rows.")
     return [*lines, *progress.notes]
+
+
+def _on_screen() -> bool:
+    """Whether standard error is a terminal; it may be closed, or none."""
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
 
 
 def _in_notebook() -> bool:

@@ -32,6 +32,7 @@ from matrix_graph.runs.estimates import estimate as estimated
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows, arefilter
 from matrix_graph.runs.options import Options
+from matrix_graph.runs.shown import Stderr
 from matrix_graph.runs.template import write_template
 from matrix_graph.terminal.filtered import print_filtered
 from matrix_graph.terminal.options import options_of
@@ -54,7 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-err = Console(stderr=True, highlight=False)
+err = Stderr()
 
 
 def _version(wanted: bool) -> None:

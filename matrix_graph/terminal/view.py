@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 
 from matrix_graph.errors import InputError
+from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.progress import Progress
 from matrix_graph.runs.shown import Listener, shown
 
@@ -45,10 +47,10 @@ class View:
         with ExitStack() as stack:
             if self.log_file:
                 try:
-                    log = stack.enter_context(self.log_file.open("a", encoding="utf-8"))
+                    log = stack.enter_context(self.log_file.open("ab", buffering=0))
                 except OSError as error:
                     raise InputError(f"Cannot write to --log-file: {error}") from error
-                hearing.append(lambda event: print(_line(event), file=log, flush=True))
+                hearing.append(_logging(log, self.err))
             if self.verbose:
                 hearing.append(
                     lambda event: self.err.print(_line(event), markup=False, soft_wrap=True)
@@ -69,8 +71,26 @@ class View:
                 self.err.print(thing, soft_wrap=True)
 
 
+def _logging(log: FileIO, err: Console) -> Listener:
+    """Add each event to `log`, for as long as it can be written."""
+    failed = False
+
+    def listen(event: dict[str, Any]) -> None:
+        nonlocal failed
+        try:
+            if not failed:
+                log.write(f"{_line(event)}\n".encode())
+        except OSError as error:
+            failed = True
+            err.print(f"--log-file ends here: {error.strerror}", markup=False, soft_wrap=True)
+
+    return listen
+
+
 def _line(event: dict[str, Any]) -> str:
     """An event with its time; what only a program could use is left out."""
-    plain = {n: v for n, v in event.items() if isinstance(v, str | int | float | bool | dict)}
+    plain = {n: v for n, v in event.items() if isinstance(v, str | int | float | dict | list)}
+    if isinstance(ended := event.get("ended"), Ended):
+        plain["ended"] = ended.public()
     at = time.strftime("%Y-%m-%dT%H:%M:%S%z")
     return json.dumps({"time": at, **plain}, ensure_ascii=True, default=str)

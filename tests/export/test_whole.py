@@ -108,3 +108,16 @@ def test_a_file_that_cannot_be_written_says_so_and_stays(tmp_path: Path) -> None
         with pytest.raises(StoreFailed, match="No space left"):
             write_text(tmp_path / "x", "after")
         assert (tmp_path / "x").read_text() == "before"
+
+
+@pytest.mark.parametrize("out", ["notes.txt", ".", ".."])
+def test_an_export_takes_the_place_of_no_file_and_not_of_where_one_works(
+    out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_of(tmp_path / "run", "old", 3)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    Path("notes.txt").write_text("thesis")
+    with pytest.raises(InputError, match="name a"):
+        export(tmp_path / "run", "trl", out)
+    assert Path("notes.txt").read_text() == "thesis"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,65 @@ async def test_copies_of_people_and_unknown_languages_are_told(tmp_path: Path) -
     assert "Low Saxon cannot be checked" in notes[1]
 
 
-async def test_a_language_that_is_misspelt_is_refused(tmp_path: Path) -> None:
+async def test_a_language_that_may_be_misspelt_is_told(tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
     wanted = [{"kind": "sft", "count": 1, "language": "Germn"}]
-    with pytest.raises(InputError, match="did you mean German"):
-        await arun(given(tmp_path / "run", requirements=wanted))
-    assert not (tmp_path / "run").exists()
+    await arun(given(tmp_path, requirements=wanted), listen=events.append)
+    assert "did you mean German?" in events[0]["notes"][0]
+
+
+async def test_a_run_is_replaced_by_one_on_its_own_tables(tmp_path: Path) -> None:
+    first = await arun(given(tmp_path, decontaminate=["one two three four"]))
+    anew = given(
+        tmp_path, profiles=tmp_path / "profiles.jsonl", decontaminate=tmp_path / "benchmark.jsonl"
+    )
+    second = await arun(anew, overwrite=True)
+    assert second.rows("sft") == first.rows("sft")
+    assert (tmp_path / "benchmark.jsonl").is_file()
+
+
+async def test_tables_left_by_a_run_killed_as_it_began_are_no_hindrance(tmp_path: Path) -> None:
+    for out in (tmp_path / "run", tmp_path / "filtered"):
+        out.mkdir()
+        (out / "profiles.jsonl").write_text("{}")
+        (out / ".benchmark.jsonl.part").write_text("{}")
+    assert (await arun(given(tmp_path / "run"))).complete
+    assert (await afilter_rows(ROWS, FilterConfig(out=tmp_path / "filtered"))).kept
+
+
+async def test_refilter_keeps_what_flags_said(tmp_path: Path) -> None:
+    asked = "How do I mend the torn net of my old boat before the next storm comes in?"
+    rows = [{"prompt": asked, "completion": "With twine and patience, as ever."}]
+    first = await afilter_rows(rows, FilterConfig(language="Croatian", out=tmp_path))
+    assert [r["rule"] for r in first.rejections] == ["other language"]
+    assert (await arefilter(tmp_path, {"language": True})).rejections == first.rejections
+
+
+async def test_a_rule_that_names_rollouts_has_the_student(tmp_path: Path) -> None:
+    config = given(tmp_path, student=FakeChat(), rules={"rollouts": {"n": 2}})
+    assert FilterConfig.of_run(config).student is config.student
+
+
+@pytest.mark.parametrize("value", [b"bytes", {1}, object()])
+async def test_a_value_that_is_no_json_is_named(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"rows: number 2, odd: a \w+ cannot be written"):
+        await afilter_rows([ROWS[0], ROWS[1] | {"odd": value}], FilterConfig(out=tmp_path / "x"))
+
+
+async def test_numbers_that_json_lacks_are_null(tmp_path: Path) -> None:
+    odd = {"scores": [1.0, float("nan")], "price": Decimal("1.5"), "best": float("inf")}
+    result = await afilter_rows([ROWS[0] | odd], FilterConfig(out=tmp_path))
+    (line,) = (tmp_path / "dataset" / "rows.jsonl").read_text("utf-8").splitlines()
+    assert "NaN" not in line
+    assert "Infinity" not in line
+    assert result.kept[0]["price"] == 1.5
+
+
+def test_a_preview_of_the_current_folder_stands_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert RunConfig(out=".").preview().folder == tmp_path.with_name(f"{tmp_path.name}-preview")
 
 
 async def test_a_run_on_objects_has_branches(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from matrix_graph import InputError, RunConfig, RunResult, arun
+from matrix_graph.debugger import replay_run
 from matrix_graph.testing import FakeServer
 
 SMALL: dict[str, Any] = {
@@ -67,7 +68,6 @@ async def test_stopped_anywhere_it_still_goes_on_to_more(
     rng = random.Random(4)
     parts = await arun(begun(server, tmp_path / "parts"))
     parts = await arun(RunConfig(out=parts.out, rows=9, scenarios=5), resume=True)
-    whole = await arun(begun(server, tmp_path / "whole", rows=9, scenarios=5))
     for attempt in range(6):
         out = tmp_path / str(attempt)
         await arun(begun(server, out, max_calls=rng.randint(5, 60)))
@@ -78,11 +78,9 @@ async def test_stopped_anywhere_it_still_goes_on_to_more(
         await asyncio.gather(task, return_exceptions=True)
         done = await arun(wanted, resume=True)
         assert done.complete, done.ended
-        # Where it was stopped before its first checkpoint, it begins anew with what is wanted now.
-        alike = parts if done.scenarios() == parts.scenarios() else whole
-        assert done.scenarios() == alike.scenarios()
-        assert ids(done) == ids(alike)
-        assert ids(done, "dpo") == ids(alike, "dpo")
+        assert done.scenarios() == parts.scenarios()
+        assert ids(done) == ids(parts)
+        assert ids(done, "dpo") == ids(parts, "dpo")
 
 
 async def test_requirements_grow_in_their_counts_alone(server: FakeServer, tmp_path: Path) -> None:
@@ -121,13 +119,31 @@ async def test_what_cannot_shrink_or_change(
 
 
 @pytest.mark.parametrize("gone", ["checkpoints.sqlite", "chroma"])
-async def test_what_is_removed_of_a_run_that_went_on_changes_no_count(
+async def test_a_run_that_went_on_is_lived_again_as_it_was(
     gone: str, server: FakeServer, tmp_path: Path
 ) -> None:
-    await arun(begun(server, tmp_path))
-    more = await arun(RunConfig(out=tmp_path, rows=9, scenarios=5), resume=True)
-    shutil.rmtree(tmp_path / gone) if gone == "chroma" else (tmp_path / gone).unlink()
-    again = await arun(RunConfig(out=tmp_path), resume=True)
+    out = tmp_path / "run"
+    await arun(begun(server, out, agents=10, rows=4))
+    await arun(RunConfig(out=out, rows=6), resume=True)
+    more = await arun(RunConfig(out=out, rows=9, scenarios=8), resume=True)
+    files = ("scenarios.jsonl", "dataset/sft.jsonl", "dataset/dpo.jsonl")
+    before = [(out / name).read_bytes() for name in files]
+    shutil.rmtree(out / gone) if gone == "chroma" else (out / gone).unlink()
+    again = await arun(RunConfig(out=out), resume=True)
     assert again.complete
-    assert len(set(ids(again))) == len(ids(again)) == len(ids(more)) == 9
-    assert len(again.scenarios()) == 5
+    assert [(out / name).read_bytes() for name in files] == before
+    assert again.summary["calls"] == more.summary["calls"], "nothing is paid for again"
+    assert replay_run(out, tmp_path / "again").complete
+    assert [(tmp_path / "again" / name).read_bytes() for name in files] == before
+
+
+async def test_requirements_given_again_keep_the_counts_that_they_do_not_say(
+    server: FakeServer, tmp_path: Path
+) -> None:
+    small = {name: value for name, value in SMALL.items() if name != "kind"}
+    wanted = [{"kind": "sft"}]
+    own: dict[str, Any] = {"base_url": server.url, "out": tmp_path, "requirements": wanted}
+    await arun(RunConfig(**(small | own | {"rows": 2})))
+    again = await arun(RunConfig(out=tmp_path, requirements=wanted), resume=True)
+    assert again.complete
+    assert len(ids(again)) == 2

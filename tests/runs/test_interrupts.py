@@ -92,8 +92,7 @@ def test_a_cell_that_is_interrupted_stops(body: str, slow: FakeServer, tmp_path:
 
 @pytest.mark.process
 @pytest.mark.slow
-@pytest.mark.parametrize("body", [ONE, ARMS], ids=["one", "arms"])
-@pytest.mark.parametrize("latency", [0.2, 8.0])
+@pytest.mark.parametrize(("body", "latency"), [(ONE, 0.2), (ARMS, 8.0)], ids=["one", "arms"])
 def test_a_script_that_is_interrupted_stops(
     body: str, latency: float, slow: FakeServer, tmp_path: Path
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import subprocess
 import sys
@@ -129,3 +130,22 @@ def test_a_script_without_a_terminal_is_silent_unless_asked(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
     assert done.stdout == done.stderr == ""
+
+
+def test_where_nobody_reads_any_more_the_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    console = shown.Stderr()
+    console.file = Gone()
+    progress = Progress()
+    with shown.shown(progress, console):
+        progress.listen({"stage": "personas", "done": 1, "total": 2})
+        progress.notes = ["[of interest]"]
+    for nothing in (None, open(os.devnull)):  # noqa: SIM115
+        if nothing:
+            nothing.close()
+        monkeypatch.setattr(sys, "stderr", nothing)
+        with shown.listening(None, None) as listen:
+            listen({"stage": "personas", "done": 1, "total": 2})

@@ -111,6 +111,12 @@ def test_quiet_verbose_and_a_log(server: FakeServer, tmp_path: Path) -> None:
     assert {"start", "personas", "society", "generate", "filter", "end"} <= {
         event["stage"] for event in events
     }
+    assert events[-1]["ended"]["status"] == "complete"
+    assert all("to" in event for event in events if event.get("event") == "message")
+    full = ["--log-file", "/dev/full", "--out", str(tmp_path / "full")]
+    done = cli("run", *at(server), *full)
+    assert done.returncode == 0
+    assert "--log-file ends here: No space left" in done.stderr
     done = cli("run", *at(server), "-v", "--out", str(tmp_path / "b"))
     assert '"stage": "society"' in done.stderr
     nowhere = str(tmp_path / "no" / "log")

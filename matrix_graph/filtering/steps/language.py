@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import ClassVar
 
-from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import prompt_of, words_in
 from matrix_graph.filtering.step import Drop, Share, Step, Words
 from matrix_graph.filtering.steps.form import without_code
@@ -31,17 +30,12 @@ _SAME = ({"hr", "sr", "bs", "sh"}, {"no", "nn", "nb"}, {"id", "ms"}, {"zh", "yue
 """Languages that the detector does not keep apart."""
 
 
-def is_known(language: str) -> bool:
-    """Whether rows can be checked to be in that language.
-
-    Raises:
-        InputError: the name looks misspelt.
-    """
+def unknown(language: str) -> str:
+    """Where rows cannot be checked to be in that language, its name, with what may be meant."""
     if _code(language):
-        return True
-    if near := get_close_matches(language.strip().lower(), _CODES, 1, cutoff=0.75):
-        raise InputError(f"The language {language!r} is not known; did you mean {near[0].title()}?")
-    return False
+        return ""
+    near = get_close_matches(language.strip().lower(), _CODES, 1, cutoff=0.75)
+    return f"{language} (did you mean {near[0].title()}?)" if near else language
 
 
 @dataclass(frozen=True)
