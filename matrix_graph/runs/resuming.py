@@ -28,11 +28,12 @@ MODELS = {"model", "student", "embeddings", "judge"}
 
 
 class Resumed(NamedTuple):
-    """A run to go on with: how, to what end, and by which stretches it got there."""
+    """A run to go on with: how, to what end, by which stretches, and whether the last is new."""
 
     config: RunConfig
     wanted: list[Requirement]
     stretches: list[Stretch]
+    grown: bool
 
 
 def resumed(config: RunConfig) -> Resumed:
@@ -78,7 +79,8 @@ def resumed(config: RunConfig) -> Resumed:
         )
     stretches = stretches_of(before)
     last = Stretch.to(resumed.scenarios, further)
-    return Resumed(resumed, further, stretches if stretches[-1] == last else [*stretches, last])
+    grown = stretches[-1] != last
+    return Resumed(resumed, further, [*stretches, last] if grown else stretches, grown)
 
 
 def branched(before: Mapping[str, Any], out: Path, models: RunConfig | None) -> RunConfig:

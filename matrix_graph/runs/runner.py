@@ -167,12 +167,12 @@ class _Session:
         if overwrite and config.offline:
             raise InputError("--offline lives on what is on record, which --overwrite deletes.")
         if resume:
-            config, wanted, stretches = resumed(config)
+            config, wanted, stretches, grown = resumed(config)
         else:
             config.checked()
             check_folder(config.folder, overwrite)
             wanted = config.wanted()
-            stretches = [Stretch.to(config.scenarios, wanted)]
+            stretches, grown = [Stretch.to(config.scenarios, wanted)], True
         profiles, bad = load_profiles(config.profile_source, strict=config.strict)
         setting = FilterConfig.of_run(config)
         models = setting.models(offline=config.offline)
@@ -195,9 +195,9 @@ class _Session:
         if overwrite:
             config = in_memory(config, config.folder)
             clear_folder(config.folder)
-        foreseen = estimate(config, profiles).totals()
+        foreseen = estimate(config, profiles).totals() if grown else {}
         config, before = begin_folder(config, wanted, foreseen)
-        if len(stretches) > len(before.get("stretches", [])) > 0:
+        if grown:
             before["estimate"] = foreseen
         session = cls(
             config,
