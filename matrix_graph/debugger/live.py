@@ -183,7 +183,9 @@ class Live:
         """Stop the run; what was answered is kept."""
         if self._thread and self._thread.is_alive():
             self._ready.wait()
-            self._loop.call_soon_threadsafe(self._task.cancel)
+            # It may end by itself at this moment.
+            with suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(self._task.cancel)
             self._thread.join()
         self._held, self.over = None, True
 
