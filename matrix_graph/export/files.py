@@ -34,9 +34,10 @@ def write_text(path: Path, text: str) -> None:
         os.replace(beside, path)
         _sync(path.parent)
     except OSError as error:
+        raise _refusal(path, error) from error
+    finally:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        raise _refusal(path, error) from error
 
 
 def _refusal(path: Path, error: OSError) -> InputError | StoreFailed:

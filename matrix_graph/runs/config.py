@@ -141,11 +141,6 @@ class RunConfig(Options):
             raise ValueError("--max-cost has no meaning for the local model, which costs nothing")
 
     @property
-    def folder(self) -> Path:
-        """The folder for the run."""
-        return Path(self.out)
-
-    @property
     def profile_source(self) -> Path | tuple[dict[str, Any], ...] | None:
         """The file or the rows of the profiles; None for the shipped ones."""
         return cast("Path | tuple[dict[str, Any], ...] | None", self.profiles)
@@ -159,16 +154,6 @@ class RunConfig(Options):
     def played(self) -> tuple[str, ...]:
         """Whom people play, by id or name."""
         return cast("tuple[str, ...]", self.play)
-
-    @property
-    def judges(self) -> tuple[Any, ...]:
-        """The specs of the judges."""
-        return cast("tuple[Any, ...]", self.judge)
-
-    @property
-    def prices(self) -> dict[str, tuple[float, float]]:
-        """US dollars per million tokens, in and out, by model."""
-        return cast("dict[str, tuple[float, float]]", self.price)
 
     @property
     def step_checkpoints(self) -> bool:

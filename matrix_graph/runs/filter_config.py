@@ -99,16 +99,6 @@ class FilterConfig(Options):
             )
 
     @property
-    def folder(self) -> Path:
-        """The folder of the filter run."""
-        return Path(self.out)
-
-    @property
-    def judges(self) -> tuple[Any, ...]:
-        """The specs of the judges."""
-        return cast("tuple[Any, ...]", self.judge)
-
-    @property
     def rewards(self) -> tuple[str, ...]:
         """What scores the student's answers."""
         return cast("tuple[str, ...]", self.reward)
@@ -187,7 +177,7 @@ class FilterConfig(Options):
             timeout=self.timeout,
             max_calls=self.max_calls,
             max_cost=self.max_cost,
-            prices=cast("dict[str, tuple[float, float]]", self.price),
+            prices=self.prices,
             journal=self.folder / JOURNAL,
             prompts=self.prompts,
             offline=offline,

@@ -147,10 +147,10 @@ async def _afilter(
         if overwrite:
             raise
         stopped = True
-    config = in_memory(config, config.folder) if overwrite else config
+    config = in_memory(config) if overwrite else config
     begin_filter_folder(config.folder, overwrite)
-    write_tables(config, config.folder)
-    config = config.model_copy(update=in_folder(config, config.folder))
+    write_tables(config)
+    config = in_folder(config)
     await to_end(_count(_opened(config, rules, rows, models, listen), probed))
     if stopped:
         raise asyncio.CancelledError

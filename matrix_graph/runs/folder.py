@@ -163,7 +163,7 @@ def begin_folder(
         InputError: the folder cannot be written.
     """
     path, given = config.folder / "run.json", config
-    config = given.model_copy(update=in_folder(given, given.folder))
+    config = in_folder(given)
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
         if not path.is_file():
@@ -179,7 +179,7 @@ def begin_folder(
                 "seconds": 0.0,
                 "ended": Ended("running").public(),
             }
-            write_tables(given, given.folder)
+            write_tables(given)
             write_text(path, json.dumps(begun, ensure_ascii=False))
         before: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except OSError as error:

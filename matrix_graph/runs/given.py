@@ -22,15 +22,16 @@ _LEFT = {*FILES.values(), *(f"{name}.part" for name in FILES.values())}
 C = TypeVar("C", bound=Options)
 
 
-def in_folder(config: Options, folder: Path) -> dict[str, Any]:
-    """The options that hold tables, as the files in which those are in the folder of the run."""
-    return {name: folder / FILES[name] for name in _tables(config)}
+def in_folder(config: C) -> C:
+    """The configuration with files in its folder in place of the tables that it holds."""
+    held = {name: config.folder / FILES[name] for name in _tables(config)}
+    return config.model_copy(update=held)
 
 
-def write_tables(config: Options, folder: Path) -> None:
+def write_tables(config: Options) -> None:
     """Write the tables that a configuration holds."""
     for name, table in _tables(config).items():
-        write_json_lines(folder / FILES[name], table)
+        write_json_lines(config.folder / FILES[name], table)
 
 
 def tables_in(folder: Path) -> dict[str, Any]:
@@ -45,12 +46,12 @@ def others_in(folder: Path) -> list[Path]:
     return [path for path in folder.iterdir() if path.name.strip(".") not in _LEFT]
 
 
-def in_memory(config: C, folder: Path) -> C:
-    """The configuration with the tables of a folder that will be cleared, where it names them."""
+def in_memory(config: C) -> C:
+    """The configuration with the tables of its folder, where it names them: they will be cleared."""
     named = {name: getattr(config, name, None) for name in FILES}
     held: dict[str, Any] = {}
     for name, path in named.items():
-        if isinstance(path, Path) and path.resolve() == (folder / FILES[name]).resolve():
+        if isinstance(path, Path) and path.resolve() == (config.folder / FILES[name]).resolve():
             read = read_json_lines(path)
             held[name] = tuple(read if name == "profiles" else [row["prompt"] for row in read])
     return config.model_copy(update=held)

@@ -90,6 +90,26 @@ class Options(BaseModel):
             ]
         )
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return Path(self._held.out)
+
+    @property
+    def judges(self) -> tuple[Any, ...]:
+        """The specs of the judges."""
+        return tuple(self._held.judge)
+
+    @property
+    def prices(self) -> dict[str, tuple[float, float]]:
+        """US dollars per million tokens, in and out, by model."""
+        return dict(self._held.price)
+
+    @property
+    def _held(self) -> Any:
+        """Every configuration has `out`, `judge` and `price`, each with a default of its own."""
+        return self
+
     def public(self) -> dict[str, Any]:
         """The fields, JSON-ready; they hold no secret."""
         return self.model_dump(mode="json")

@@ -16,9 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import aiosqlite
 from langchain_core.runnables import RunnableConfig
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from matrix_graph.context import Context
@@ -27,10 +25,9 @@ from matrix_graph.export.card import card
 from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
-from matrix_graph.filtering.steps.language import unknown
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.llm.offline import ANSWER, NotOnRecord
-from matrix_graph.llm.tasks import acquired, run_sync, to_end, waits_for
+from matrix_graph.llm.tasks import run_sync, to_end, waits_for
 from matrix_graph.llm.usage import Usage
 from matrix_graph.memory.records import RUN, Records
 from matrix_graph.memory.store import ChromaStore
@@ -41,17 +38,17 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.folder import (
-    CHECKPOINTS,
     FORMAT,
     begin_folder,
     check_folder,
     claimed,
     clear_folder,
-    mend_folder,
     read_society,
     versions,
 )
 from matrix_graph.runs.given import in_memory
+from matrix_graph.runs.notes import notes_on
+from matrix_graph.runs.places import checkpoints_in, store_in
 from matrix_graph.runs.probe import probe
 from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.resuming import resumed
@@ -179,7 +176,7 @@ class _Session:
         steps = setting.funnel().steps(models)
         if any(w.kind == "code" for w in wanted):
             check_sandbox()
-        notes = _notes(config, profiles, wanted)
+        notes = notes_on(config, profiles, wanted)
         context = config.context()
         asks = not (resume or config.offline)
         probed: dict[str, Usage] = {}
@@ -193,7 +190,7 @@ class _Session:
                 raise
             stopped = True
         if overwrite:
-            config = in_memory(config, config.folder)
+            config = in_memory(config)
             clear_folder(config.folder)
         foreseen = estimate(config, profiles).totals() if grown else {}
         config, before = begin_folder(config, wanted, foreseen)
@@ -235,8 +232,7 @@ class _Session:
                     "notes": self.notes,
                 }
             )
-            made = asyncio.to_thread(_store_in, self.config.folder)
-            store = await stack.enter_async_context(acquired(made, _closed))
+            store = await stack.enter_async_context(store_in(self.config.folder))
             self.held = True
             return await self._work(resources, store, answers)
 
@@ -319,7 +315,7 @@ class _Session:
         by_id = dict(zip((p.id for p in personas), vectors, strict=True))
         self.similarity = homophily(groups, by_id)
         saved = {"groups": groups_to_json(groups), "homophily": self.similarity}
-        write_text(path, json.dumps(saved, ensure_ascii=False))
+        await asyncio.to_thread(write_text, path, json.dumps(saved, ensure_ascii=False))
         return groups
 
     async def _graph(
@@ -335,8 +331,7 @@ class _Session:
             "configurable": {"thread_id": RUN},
             "recursion_limit": 1_000_000,
         }
-        path = self.config.folder / CHECKPOINTS
-        async with acquired(_connected(path), _disconnected) as saver:
+        async with checkpoints_in(self.config.folder) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
             before = (await graph.aget_state(config)).values
             already = {
@@ -414,12 +409,17 @@ class _Session:
             "wanted": {w.id: w.count for w in self.wanted},
             "kept": {name: len(of_name) for name, of_name in kept.items()},
         }
-        write_json_lines(out / "scenarios.jsonl", scenarios)
-        for name, of_name in kept.items():
-            write_json_lines(out / "dataset" / f"{name}.jsonl", of_name)
-        write_json_lines(out / "rejected.jsonl", rejections)
-        summary = self._save(resources, counts, ended)
-        write_text(out / "README.md", card(summary, rejections))  # type: ignore[arg-type]
+        files = {f"dataset/{name}.jsonl": of_name for name, of_name in kept.items()}
+        files |= {"scenarios.jsonl": scenarios, "rejected.jsonl": rejections}
+
+        def write() -> dict[str, Any]:
+            for name, part in files.items():
+                write_json_lines(out / name, part)
+            summary = self._save(resources, counts, ended)
+            write_text(out / "README.md", card(summary, rejections))  # type: ignore[arg-type]
+            return summary
+
+        summary = await asyncio.to_thread(write)
         self.listen({"stage": "end", "ended": ended})
         return RunResult(out, summary)
 
@@ -456,43 +456,5 @@ class _Session:
         return summary
 
 
-def _notes(
-    config: RunConfig, profiles: Sequence[Profile], wanted: Sequence[Requirement]
-) -> list[str]:
-    """What one should know of what was given, though it can work."""
-    notes = []
-    if (copies := config.agents - len(profiles)) > 0:
-        notes.append(
-            f"{len(profiles)} profiles for {config.agents} agents: {copies} agents are variations "
-            "of others. Give more profiles, or fewer agents."
-        )
-    if unchecked := {unknown(w.language) for w in wanted} - {""}:
-        notes.append(
-            f"Whether rows are in {', '.join(sorted(unchecked))} cannot be checked; the detector "
-            "does not know it."
-        )
-    return notes
-
-
 def _write_summary(out: Path, summary: Mapping[str, Any]) -> None:
     write_text(out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
-
-
-async def _connected(path: Path) -> AsyncSqliteSaver:
-    return AsyncSqliteSaver(await aiosqlite.connect(path))
-
-
-async def _disconnected(saver: AsyncSqliteSaver) -> None:
-    # LangGraph leaves checkpoints that it has cancelled to end by themselves. Whoever closes before
-    # they do leaves the file locked.
-    async with saver.lock:
-        await saver.conn.close()
-
-
-def _store_in(folder: Path) -> ChromaStore:
-    mend_folder(folder)
-    return ChromaStore(folder / "chroma")
-
-
-async def _closed(store: ChromaStore) -> None:
-    await asyncio.to_thread(store.close)

@@ -63,7 +63,7 @@ def load_profiles(
         where = str(source or SHIPPED)
         rows: Iterable[tuple[int, str | dict[str, Any]]] = _lines(Path(where).expanduser())
     else:
-        where, rows = "The table", enumerate(profile_rows(source), 1)
+        where, rows = "The table", enumerate(_table(source), 1)
     profiles: dict[str, Profile] = {}
     bad: list[BadRow] = []
     for number, row in rows:
@@ -82,14 +82,19 @@ def load_profiles(
 
 
 def profile_rows(table: Table) -> list[dict[str, Any]]:
-    """The rows of a table in which a profile may also be a `Profile`, all text in them scrubbed.
+    """The rows of a table of profiles as they may be written to a file: all text in them scrubbed.
 
     Raises:
         InputError: it is no table.
     """
+    return [_scrubbed(row) for row in _table(table)]
+
+
+def _table(table: Table) -> list[dict[str, Any]]:
+    """The rows of a table in which a profile may also be a `Profile`."""
     if isinstance(table, list | tuple):
         table = [_fields(p) if isinstance(p, Profile) else p for p in table]
-    return [_scrubbed(row) for row in rows_of(table, "profiles")]
+    return rows_of(table, "profiles")
 
 
 def _scrubbed(value: Any) -> Any:

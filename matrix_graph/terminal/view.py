@@ -64,12 +64,6 @@ class View:
 
             yield listen
 
-    def print(self, *things: Any) -> None:
-        """Print on standard error, unless it is to be quiet."""
-        if not self.quiet:
-            for thing in things:
-                self.err.print(thing, soft_wrap=True)
-
 
 def _logging(log: FileIO, err: Console) -> Listener:
     """Add each event to `log`, for as long as it can be written."""

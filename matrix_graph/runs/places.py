@@ -1,0 +1,48 @@
+"""The store and the checkpoints of a run, opened in its folder and closed again."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import aiosqlite
+from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+from matrix_graph.llm.tasks import acquired
+from matrix_graph.memory.store import ChromaStore
+from matrix_graph.runs.folder import CHECKPOINTS, mend_folder
+
+
+def store_in(folder: Path) -> AbstractAsyncContextManager[ChromaStore]:
+    """The store of the run in `folder`.
+
+    Raises:
+        InputError: another process works on the run.
+    """
+    return acquired(asyncio.to_thread(_opened, folder), _closed)
+
+
+def checkpoints_in(folder: Path) -> AbstractAsyncContextManager[AsyncSqliteSaver]:
+    """The checkpoints of the run in `folder`."""
+    return acquired(_connected(folder / CHECKPOINTS), _disconnected)
+
+
+def _opened(folder: Path) -> ChromaStore:
+    mend_folder(folder)
+    return ChromaStore(folder / "chroma")
+
+
+async def _closed(store: ChromaStore) -> None:
+    await asyncio.to_thread(store.close)
+
+
+async def _connected(path: Path) -> AsyncSqliteSaver:
+    return AsyncSqliteSaver(await aiosqlite.connect(path))
+
+
+async def _disconnected(saver: AsyncSqliteSaver) -> None:
+    # LangGraph leaves checkpoints that it has cancelled to end by themselves. Whoever closes before
+    # they do leaves the file locked.
+    async with saver.lock:
+        await saver.conn.close()
