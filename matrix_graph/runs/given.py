@@ -47,7 +47,7 @@ def others_in(folder: Path) -> list[Path]:
 
 
 def in_memory(config: C) -> C:
-    """The configuration with the tables of its folder, where it names them: they will be cleared."""
+    """The configuration with the tables of its folder where it names them: these will be gone."""
     named = {name: getattr(config, name, None) for name in FILES}
     held: dict[str, Any] = {}
     for name, path in named.items():
