@@ -33,6 +33,7 @@ bench: $(VENV)/dev
 	$(BIN)/python -m tests.bench.filtering
 	$(BIN)/python -m tests.bench.learning
 	$(BIN)/python -m tests.bench.requests
+	$(BIN)/python -m tests.bench.patterns
 
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .

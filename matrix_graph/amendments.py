@@ -6,12 +6,13 @@ An amendment holds from one turn on: what came before is as it was, and costs no
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
+from matrix_graph.boundary.values import read_json
+from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import Entry, Journal, clean, entry_for
 from matrix_graph.llm.slot import Slot
 from matrix_graph.schema import Message
@@ -65,7 +66,7 @@ class Amendments:
     def __init__(self, entries: Iterable[Entry]) -> None:
         self._own: dict[str, dict[Slot, Amendment]] = defaultdict(dict)
         for entry in entries:
-            self._take(Amendment(text=entry.answer, **json.loads(entry.request)))
+            self._take(_amendment(entry))
 
     def __bool__(self) -> bool:
         return bool(self._own)
@@ -127,3 +128,18 @@ class Amendments:
 
     def _take(self, amendment: Amendment) -> None:
         self._own[amendment.agent][amendment.slot] = amendment
+
+
+def _amendment(entry: Entry) -> Amendment:
+    try:
+        amendment = Amendment(text=entry.answer, **read_json(entry.request))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"The journal holds no amendment at {entry.slot[:80]}: {error}") from error
+    texts = (amendment.agent, amendment.what, amendment.was)
+    if (
+        amendment.kind not in get_args(AmendmentKind)
+        or type(amendment.since) is not int
+        or not all(isinstance(text, str) for text in texts)
+    ):
+        raise InputError(f"The journal holds no amendment at {entry.slot[:80]}.")
+    return amendment

@@ -92,7 +92,8 @@ class Context:
     def __post_init__(self) -> None:
         kind: Any = type(self)
         try:
-            checked = _checking(kind).model_validate(vars(self))
+            fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+            checked = _checking(kind).model_validate(fields)
         except ValidationError as error:
             problems = [
                 f"{e['loc'][0]}: {e['msg']} (given: {e['input']!r:.100})"

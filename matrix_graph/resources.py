@@ -27,6 +27,8 @@ from langgraph.config import get_config
 from langgraph.store.base import BaseStore
 
 from matrix_graph.amendments import PREFIX, Amendments
+from matrix_graph.boundary.files import make_folder
+from matrix_graph.boundary.quoting import listed
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.budget import Account, Budget, Price, checked_caps, list_price
@@ -181,8 +183,7 @@ class Resources:
                 await close_model(model)
 
     async def _consolidated(self, slot: Slot, texts: Sequence[str]) -> str:
-        listed = "\n".join(f"- {text}" for text in texts)
-        messages = self.prompts.render("consolidate", memories=listed)
+        messages = self.prompts.render("consolidate", memories=listed(texts))
         try:
             return (await self.model.text(slot, messages, max_tokens=400, paragraph=True)).value
         except CallFailed:
@@ -416,7 +417,7 @@ def _journal_of(context: Context, thread: str) -> Path | None:
         return None
     folder = Path(context.journals).resolve()
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     except OSError as error:
         raise InputError(f"Cannot make the folder {folder} for journals: {error}") from error
     # Ids that a file name cannot tell apart are told apart by a digest.

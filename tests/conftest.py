@@ -8,9 +8,13 @@ ignored.
 
 from __future__ import annotations
 
+import atexit
+import os
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,9 +27,17 @@ from matrix_graph.testing import FakeServer
 _connect, _start = socket.socket.connect, subprocess.Popen.__init__
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# What a run is sealed with is none of the developer's.
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="matrix-graph-state-")
+atexit.register(shutil.rmtree, os.environ["XDG_STATE_HOME"], ignore_errors=True)
 # Children inherit what is ignored, but no handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, lambda *_: None)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """How much hostile input a fuzz makes."""
+    parser.addoption("--bodies", default=100, help="mutated answers of servers")
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:

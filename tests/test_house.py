@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1] / "matrix_graph"
-BASE = {"errors", "schema"}
+BASE = {"errors", "schema", "boundary"}
 STAGE = BASE | {"asking", "tables", "stage", "llm", "memory", "context", "resources"}
 RUNS = STAGE | {"amendments", "society", "generation", "filtering", "export", "pipeline"}
 BELOW: dict[str, set[str]] = {
     "errors": set(),
     "schema": set(),
+    "boundary": {"errors"},
     "asking": {"errors"},
     "tables": {"errors"},
     "stage": {"errors"},
@@ -26,6 +27,7 @@ BELOW: dict[str, set[str]] = {
     "memory": BASE | {"llm"},
     "amendments": BASE | {"llm"},
     "context": BASE,
+    "served": BASE | {"context"},
     "resources": BASE | {"llm", "memory", "amendments", "context"},
     "society": STAGE | {"amendments"},
     "generation": STAGE,
@@ -33,7 +35,7 @@ BELOW: dict[str, set[str]] = {
     "export": BASE,
     "pipeline": STAGE | {"society", "generation", "filtering"},
     "runs": RUNS,
-    "studio": RUNS,
+    "studio": RUNS | {"runs", "served"},
     "debugger": RUNS | {"runs"},
     "report": RUNS | {"runs"},
     "terminal": RUNS | {"runs", "debugger", "report"},

@@ -10,8 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,9 +68,45 @@ def serving(folder: Path, home: Path, **environment: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(ROOT, tmp_path_factory.mktemp("home")) as url:
+def server() -> Iterator[FakeServer]:
+    with FakeServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def studio(tmp_path_factory: pytest.TempPathFactory, server: FakeServer) -> Iterator[str]:
+    home = tmp_path_factory.mktemp("home")
+    served = {"MATRIX_GRAPH_BASE_URL": server.url, "OPENAI_API_KEY": "sk-secret-of-the-server"}
+    with serving(ROOT, home, **served) as url:
         yield url
+
+
+@pytest.mark.parametrize("name", ["base_url", "journal", "journals", "prompts", "run"])
+def test_a_request_names_no_address_and_no_path(
+    studio: str, server: FakeServer, tmp_path: Path, name: str
+) -> None:
+    """What a page in a browser posts, whatever its origin is."""
+    with FakeServer() as foreign:
+        value = foreign.url if name == "base_url" else str(tmp_path / "made")
+        context = {"model": "openai:fake", "embeddings": "openai:fake", name: value}
+        body = {"assistant_id": "society", "input": {"quota": 1}, "context": context}
+        headers = {"Origin": "http://evil.example", "Content-Type": "application/json"}
+        request = urllib.request.Request(
+            f"{studio}/runs/wait", json.dumps(body).encode(), headers, method="POST"
+        )
+        with suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=60):
+            pass
+        assert not foreign.requests
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_form_asks_for_no_address(studio: str) -> None:
+    client = get_sync_client(url=studio)
+    name = client.assistants.search(graph_id="matrix")[0]["assistant_id"]
+    schemas: Any = client.assistants.get_schemas(name)
+    asked = schemas["context_schema"]["properties"].keys()
+    client.close()
+    assert not asked & {"base_url", "journal", "journals", "prompts", "run", "branch_of"}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +135,7 @@ def test_a_run_over_the_api(
 ) -> None:
     if graph == "generator":
         given = given | {"scenarios": [scenario(0, ["ana", "ben"], "mended the pump")]}
-    context = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
+    context = {"model": "openai:fake", "embeddings": "openai:fake"}
     client = get_sync_client(url=studio)
     try:
         out: Any = client.runs.wait(None, graph, input=given, context=context)
@@ -134,7 +172,7 @@ def _open(port: int) -> tuple[int, int]:
 
 
 def test_requests_leave_nothing_open(studio: str, server: FakeServer) -> None:
-    context = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
+    context = {"model": "openai:fake", "embeddings": "openai:fake"}
     client = get_sync_client(url=studio)
     port = int(studio.rpartition(":")[2])
     try:
@@ -154,30 +192,35 @@ def test_a_thread_that_is_resumed_finds_what_is_paid_for(studio: str, server: Fa
     context: dict[str, Any] = {
         "model": "openai:fake",
         "embeddings": "openai:fake",
-        "base_url": server.url,
     }
     wanted: Any = {"quota": 1, "wanted": [{"kind": "sft", "count": 6}]}
     client = get_sync_client(url=studio)
+    before = server.requests.total()
     try:
         client.runs.wait(None, "matrix", input=wanted, context=context)
-        whole = server.requests.total()
+        whole = server.requests.total() - before
         thread = client.threads.create()["thread_id"]
         capped = context | {"max_calls": whole - 3}
         out: Any = client.runs.wait(
             thread, "matrix", input=wanted, context=capped, raise_error=False
         )
         assert "CapReached" in json.dumps(out)
-        assert server.requests.total() == 2 * whole - 3
+        assert server.requests.total() - before == 2 * whole - 3
         out = client.runs.wait(thread, "matrix", input=None, context=context)
         assert out["kept"] == {"sft": 6}
-        assert server.requests.total() == 2 * whole
+        assert server.requests.total() - before == 2 * whole
     finally:
         client.close()
 
 
 def test_the_examples_are_served(server: FakeServer, tmp_path: Path) -> None:
-    models = {"model": "openai:fake", "embeddings": "openai:fake", "base_url": server.url}
-    keys = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "sk-nobody", "ROUTER": "openai:fake"}
+    models = {"model": "openai:fake", "embeddings": "openai:fake"}
+    served = {"MATRIX_GRAPH_BASE_URL": server.url}
+    keys = {
+        "OPENAI_BASE_URL": server.url,
+        "OPENAI_API_KEY": "sk-nobody",
+        "ROUTER": "openai:fake",
+    }
     spoken = {"messages": [{"role": "user", "content": "The oven smokes."}]}
     asked: list[tuple[str, str, Any, Any]] = [
         ("society_in_an_app", "diary", {"quota": 2}, models),
@@ -186,7 +229,7 @@ def test_the_examples_are_served(server: FakeServer, tmp_path: Path) -> None:
     for folder, graph, given, context in asked:
         home = tmp_path / folder
         home.mkdir()
-        with serving(ROOT / "examples" / folder, home, **keys) as url:
+        with serving(ROOT / "examples" / folder, home, **keys, **served) as url:
             client = get_sync_client(url=url)
             out: Any = client.runs.wait(None, graph, input=given, context=context)
             client.close()

@@ -3,7 +3,8 @@
     cd examples/society_in_an_app && langgraph dev
 
 Give the run its models in `context`, such as `{"model": "openai:gpt-4.1-mini", "embeddings":
-"openai:text-embedding-3-small"}`, and as input `{"quota": 2}`.
+"openai:text-embedding-3-small"}`, and as input `{"quota": 2}`. Requests name no server:
+MATRIX_GRAPH_BASE_URL does.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from typing import Any, TypedDict
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
 
-from matrix_graph import Context, Group, Persona, Profile, Records, create_society
+from matrix_graph import Group, Persona, Profile, Records, create_society
 from matrix_graph.resources import run_name
+from matrix_graph.served import ServedContext
 
 PEOPLE = {
     "Ana Perić": "repairs outboard engines and keeps the key of the fuel shed",
@@ -40,14 +42,14 @@ class Diary(TypedDict, total=False):
     pages: list[str]
 
 
-async def write(state: Diary, runtime: Runtime[Context]) -> dict[str, Any]:
+async def write(state: Diary, runtime: Runtime[ServedContext]) -> dict[str, Any]:
     """A page a scenario, from what the society left in the store."""
     assert runtime.store
     scenarios = await Records(runtime.store, run_name(runtime.context)).aall("scenarios")
     return {"pages": [scenario["summary"] for scenario in scenarios]}
 
 
-builder = StateGraph(Diary, Context)
+builder = StateGraph(Diary, ServedContext)
 builder.add_node("society", create_society([HARBOUR]).compile(name="society"))
 builder.add_node("write", write)
 builder.add_edge(START, "society")

@@ -7,23 +7,28 @@ change in it, lived again: calls whose requests are as they were cost nothing.
 from __future__ import annotations
 
 import asyncio
-import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from matrix_graph.boundary.files import (
+    copy_file,
+    make_folder,
+    read_json_object,
+    remove,
+    write_json,
+)
 from matrix_graph.debugger.changes import Change, put_into
 from matrix_graph.debugger.live import Live
 from matrix_graph.debugger.sources import LiveGraph, LiveRun
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import write_text
 from matrix_graph.llm.journal import Journal, copy_journal
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.runs.config import JOURNAL, RunConfig
 from matrix_graph.runs.ended import Ended
-from matrix_graph.runs.folder import check_folder, clear_folder, read_summary
+from matrix_graph.runs.folder import check_folder, clear_folder
 from matrix_graph.runs.given import tables_in
+from matrix_graph.runs.received import read_summary
 from matrix_graph.runs.record import RunRecord, asked
 from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.resuming import branched
@@ -122,7 +127,7 @@ def begin_branch(folder: Path, change: Change, out: Path) -> None:
     try:
         put_into(out / JOURNAL, change)
     except InputError:
-        shutil.rmtree(out)
+        remove(out)
         raise
 
 
@@ -131,19 +136,19 @@ def copy_run(folder: Path, out: Path, forked: Mapping[str, object] | None = None
 
     What it has used so far is not the copy's.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     copy_journal(folder / JOURNAL, out / JOURNAL)
     journal = Journal(out / JOURNAL)
     journal.forget_spending()
     journal.close()
-    begun = json.loads((folder / "run.json").read_text("utf-8"))
+    begun = read_json_object(folder / "run.json", ("config",))
     for table in tables_in(folder).values():
-        shutil.copy(table, out)
+        copy_file(table, out / table.name)
     begun["config"] |= {"out": str(out)}
     begun |= {"ended": Ended("running").public(), "seconds": 0.0}
     if forked:
         begun["forked"] = dict(forked)
-    write_text(out / "run.json", json.dumps(begun, ensure_ascii=False))
+    write_json(out / "run.json", begun)
 
 
 def diff_runs(here: Past, there: Past) -> list[Difference]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from matrix_graph.amendments import Amendment
+from matrix_graph.boundary.values import read_json
 from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import Journal
 from matrix_graph.llm.tasks import run_sync
@@ -66,7 +66,7 @@ def _check_form(before: str, change: CallEdit) -> None:
 
 def _keys(text: str) -> set[str]:
     try:
-        value = json.loads(text)
+        value = read_json(text)
     except ValueError:
         return set()
     return set(value) if isinstance(value, dict) else set()

@@ -13,6 +13,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel import Pregel
 from langgraph.types import Command
 
+from matrix_graph.boundary.files import remove
 from matrix_graph.context import Context
 from matrix_graph.debugger.changes import Change, put_into
 from matrix_graph.debugger.live import Live
@@ -102,7 +103,7 @@ class LiveGraph(Live):
         try:
             put_into(out, change)
         except InputError:
-            out.unlink()
+            remove(out)
             raise
         before = self._context
         thread = before.branch_of or (None if before.run else self.name)

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import yaml
 
+from matrix_graph.boundary.text import markdown
 from matrix_graph.schema import Rejection
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"))
@@ -26,7 +28,8 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         "configs": [{"config_name": kind, "data_files": f"dataset/{kind}.jsonl"} for kind in kept],
     }
     rules = Counter(rejection["rule"] for rejection in rejections)
-    profiles = config["profiles"] or "the synthetic profiles that matrix-graph ships"
+    named = config["profiles"]
+    profiles = Path(named).name if named else "the synthetic profiles that matrix-graph ships"
     lines = [
         "---",
         yaml.safe_dump(head, sort_keys=False, allow_unicode=True).strip(),
@@ -40,28 +43,28 @@ def card(summary: Mapping[str, Any], rejections: Sequence[Rejection]) -> str:
         "",
         "| | |",
         "|---|---|",
-        *(f"| {kind} rows kept | {n} |" for kind, n in kept.items()),
+        *(f"| {markdown(kind)} rows kept | {n} |" for kind, n in kept.items()),
         f"| rows generated | {sum(counts['generated'].values())} |",
         f"| scenarios / actions | {counts['scenarios']} / {counts['actions']} |",
         f"| agents / groups | {counts['agents']} / {counts['groups']} |",
         f"| communication | {config['communication']} |",
-        f"| model | {_cell(model_label(config['model']))} |",
-        f"| student | {_cell(model_label(config['student'] or config['model']))} |",
-        f"| embeddings | {_cell(model_label(config['embeddings']))} |",
+        f"| model | {markdown(model_label(config['model']))} |",
+        f"| student | {markdown(model_label(config['student'] or config['model']))} |",
+        f"| embeddings | {markdown(model_label(config['embeddings']))} |",
         f"| seed | {config['seed']} |",
-        f"| how the run ended | {_cell(summary['ended']['status'])} |",
+        f"| how the run ended | {markdown(summary['ended']['status'])} |",
         "",
         "## Dropped rows",
         "",
         "| rule | rows |",
         "|---|---|",
-        *(f"| {_cell(rule)} | {n} |" for rule, n in rules.most_common()),
+        *(f"| {markdown(rule)} | {n} |" for rule, n in rules.most_common()),
         "",
         "Every dropped row is in `rejected.jsonl` with the rule, its value and its threshold.",
         "",
         "## Sources and limits",
         "",
-        f"Profiles: {_cell(profiles)}. E-mail addresses, links, phone numbers and handles were "
+        f"Profiles: {markdown(profiles)}. E-mail addresses, links, phone numbers and handles were "
         "removed before any",
         "model read them. The rows carry the licence terms of the profiles and of the models "
         "named above. What people",
@@ -101,12 +104,12 @@ def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
         "# Filtered data set",
         "",
         f"{summary['kept']} of {summary['given']} rows, kept by matrix-graph's filter. Judges:"
-        f" {_cell(', '.join(map(model_label, config['judge'])) or 'none')}; student: "
-        f"{_cell(model_label(config['student'] or 'none'))}.",
+        f" {markdown(', '.join(map(model_label, config['judge'])) or 'none')}; student: "
+        f"{markdown(model_label(config['student'] or 'none'))}.",
         "",
         "| step | left | dropped |",
         "|---|---|---|",
-        *(f"| {_cell(s['step'])} | {s['left']} | {s['dropped']} |" for s in summary["funnel"]),
+        *(f"| {markdown(s['step'])} | {s['left']} | {s['dropped']} |" for s in summary["funnel"]),
         "",
         "`controls/` holds as many rows at random and as many of the same lengths: train them, "
         "too, to see what the",
@@ -114,7 +117,3 @@ def filter_card(summary: Mapping[str, Any], files: Sequence[str]) -> str:
         "`rejected.jsonl`.",
     ]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: object) -> str:
-    return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,8 @@ _MARKED = re.compile(r"(?:####|\b(?:final answer|answer|result)\b\s*(?:is|:|=)+)
 _REST = re.compile(
     r",\s+(?=(?:and|so|which|not|because|since|as)\b)|;\s|\.\s|\s(?:because|since)\s", re.I
 )
-_DIGITS = r"\d{1,3}(?:[,\u00a0\u202f ]\d{3})+(?!\d)|\d+"
-_NUMBER = re.compile(rf"[-+−]?(?:{_DIGITS})?(?:\.\d+)?(?<=\d)(?:[eE][-+]?\d{{1,3}}(?!\w))?")
+_DIGITS = r"\d{1,3}(?:[,\u00a0\u202f ]\d{3}(?!\d))++|\d++"
+_NUMBER = re.compile(rf"[-+−]?(?:{_DIGITS})?(?:\.\d++)?(?<=\d)(?:[eE][-+]?\d{{1,3}}(?!\w))?")
 _FRACTION = re.compile(rf"{_NUMBER.pattern}(?:\s*/\s*\d+)?")
 _HALF = r"\s*([ap])\.?m\b\.?"
 _TIME = re.compile(rf"(?<![\d:])([01]?\d|2[0-3])[:.h]([0-5]\d)(?![\d:])(?:{_HALF})?", re.I)
@@ -51,7 +52,7 @@ _SCALE = re.compile(rf"({'|'.join(_SCALES)})\b\s*", re.I)
 _CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
 _NAMES = {"dollar": "USD", "dollars": "USD", "euro": "EUR", "euros": "EUR", "usd": "USD"}
 _MONEY = re.compile(
-    rf"\\?([$€£])\s*({_NUMBER.pattern}(?:\s*(?:{'|'.join(_SCALES)})\b)?)(?![\d.,]*\s*\$)", re.I
+    rf"\\?([$€£])\s*({_NUMBER.pattern}(?:\s*(?:{'|'.join(_SCALES)})\b)?)(?![\d.,]*+\s*+\$)", re.I
 )
 _MONEY_AFTER = re.compile(r"(?<=\d)\s*([€£])")
 _DRESS = re.compile(r"\\(?:text|mathrm|mbox)\{([^{}]*)\}|\\[,;! ]|\\left|\\right|[$*`]")
@@ -72,8 +73,20 @@ _EXPLODES = re.compile(
 )
 """Towers, factorials and the like, whose evaluation is worth no try."""
 _EXPRESSION = re.compile(r"[\w\s.,+\-*/^=<>(){}\[\]|\\%!:]+")
+_LISTED = re.compile(r"\d\s*[;,]\s")
+_EQUATION = re.compile(r"(?<=\w)\s*+=(?:[^\S\n]*+[^\s;,]++)*+(?:[^\S\n]*+([;,]))?")
+_BRACKETED = re.compile(r"([^()\[\]{}]*+)([()\[\]{}]?)")
+_COMMA = re.compile(r"(?:(?<!\s)\s++)?[;,]\s*+(?:and\s++)?+")
+_IN_WORDS = re.compile(r"\w")
+_POWER = re.compile(r"(?<![^()])([^()]*+)\)\s?\^\s?\{?-?\d{2}")
+"""What stands in brackets under an exponent of two digits; with letters in it, that is worth no try
+either."""
 _SYMBOL = re.compile(r"[\^*+<>=\\/{}]")
 _LONGEST = 200
+_LONGEST_ANSWER, _DEEPEST, _MOST_PARTS = 4_000, 8, 12
+"""Characters of an answer, brackets within brackets, and members of a set without a twin, up to
+which answers are compared.
+"""
 _SHORT = 6
 """Words up to which an unmarked answer counts as a whole."""
 
@@ -120,6 +133,8 @@ def same_answer(given: str, truth: str) -> bool | None:
     """
     given, truth = _priced(without_thinking(given)), _priced(truth)
     answer, result = _undressed(final_answer(given)), _undressed(_stated(truth))
+    if not (_is_bounded(answer) and _is_bounded(result)):
+        return True if _folded(answer) == _folded(result) else None
     guessed = _is_guess(given, final_answer(given))
     whole = _undressed(given) if guessed else answer
     exact = len(words_of(whole)) <= _SHORT
@@ -142,6 +157,15 @@ def same_answer(given: str, truth: str) -> bool | None:
     if same is False and guessed and _mentions(given, result):
         return None
     return same
+
+
+def _is_bounded(answer: str) -> bool:
+    """Whether an answer is short and flat enough to be taken apart."""
+    depth = deepest = 0
+    for sign in answer[:_LONGEST_ANSWER]:
+        depth += (sign in "([{") - (sign in ")]}")
+        deepest = max(deepest, depth)
+    return len(answer) <= _LONGEST_ANSWER and deepest <= _DEEPEST
 
 
 def majority(responses: Sequence[str]) -> str:
@@ -188,9 +212,20 @@ def _same_words(given: str, truth: str) -> bool | None:
         return begins.group(1).lower() == wanted.group(1).lower()
     if len(words_of(given)) > 2 * _SHORT or _OTHERWISE.search(given):
         return None
-    if re.search(rf"(?<!\w){re.escape(_folded(truth))}(?!\w)", _folded(given)):
+    if _stands(_folded(truth), _folded(given)):
         return True
     return None if wanted or len(words_of(given)) > _SHORT else False
+
+
+def _stands(words: str, text: str) -> bool:
+    """Whether the words are there as words, and not as parts of others."""
+    place = text.find(words)
+    while place >= 0:
+        around = text[place - 1 : place] if place else "", text[place + len(words) :][:1]
+        if not any(_IN_WORDS.match(sign) for sign in around):
+            return True
+        place = text.find(words, place + 1)
+    return False
 
 
 def _is_words(text: str) -> bool:
@@ -251,8 +286,11 @@ def _same_list(given: str, truth: str) -> bool | None:
 
 def _same_set(parts: Sequence[str], wanted: Sequence[str]) -> bool | None:
     """Whether each part has a partner of its own."""
-    left = list(wanted)
-    for part in parts:
+    twins = Counter(map(_folded, parts)) & Counter(map(_folded, wanted))
+    alone, left = _without(parts, twins), _without(wanted, twins)
+    if len(alone) > _MOST_PARTS:
+        return None
+    for part in alone:
         verdicts = [_same(part, other) for other in left]
         if True not in verdicts:
             return None if None in verdicts else False
@@ -260,14 +298,40 @@ def _same_set(parts: Sequence[str], wanted: Sequence[str]) -> bool | None:
     return True
 
 
+def _without(parts: Sequence[str], twins: Counter[str]) -> list[str]:
+    """Those of the parts that have no twin among the others."""
+    left = Counter(twins)
+    alone = []
+    for part in parts:
+        if left[_folded(part)]:
+            left[_folded(part)] -= 1
+        else:
+            alone.append(part)
+    return alone
+
+
 def _parts(text: str) -> list[str]:
     """The members of a list; one where it is none."""
     text = text.strip().removeprefix("\\").strip()
     if text[:1] in ("[", "(", "{") and text[-1:] in ("]", ")", "}"):
         text = text[1:-1].removesuffix("\\")
-    elif not re.search(r"\d\s*[;,]\s|\w\s*=.*[;,]", text):
+    elif not (_LISTED.search(text) or any(match[1] for match in _EQUATION.finditer(text))):
         return [text]
-    return [part.strip() for part in re.split(r"\s*[;,]\s*(?:and\s+)?(?![^(\[{]*[)\]}])", text)]
+    return _split(text)
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas and semicolons, but for those after which a bracket closes."""
+    parts: list[str] = []
+    part: list[str] = []
+    for piece, bracket in _BRACKETED.findall(text):
+        first, *others = [piece] if bracket in tuple(")]}") else _COMMA.split(piece)
+        part.append(first)
+        if others:
+            parts += ["".join(part), *others[:-1]]
+            part = others[-1:]
+        part.append(bracket)
+    return [part.strip() for part in (*parts, "".join(part))]
 
 
 def _quantities(text: str) -> list[tuple[str, str]]:
@@ -341,7 +405,8 @@ def _same_expression(given: str, truth: str) -> bool | None:
     if not _is_expression(given) or not _is_expression(truth):
         return None
     check_verifier()
-    return same_expression(_latex(given), _latex(truth))
+    latex = _latex(given), _latex(truth)
+    return None if any(map(_has_power, latex)) else same_expression(*latex)
 
 
 def _is_expression(text: str) -> bool:
@@ -350,6 +415,11 @@ def _is_expression(text: str) -> bool:
         return False
     letters = re.findall(r"(?<!\\)(?<![A-Za-z])[A-Za-z]{3,}", latex)
     return bool(re.search(r"\d|[a-z]\s*[=+^]", latex)) and not letters
+
+
+def _has_power(latex: str) -> bool:
+    """Whether a sum or product with letters stands under a high exponent."""
+    return any(sign.isalpha() for match in _POWER.finditer(latex) for sign in match[1])
 
 
 def _latex(text: str) -> str:

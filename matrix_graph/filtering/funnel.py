@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
+from matrix_graph.boundary.text import inert
 from matrix_graph.schema import Rejection
 
 _WIDTH, _ROW, _LABEL, _BAR = 860, 34, 190, 420
@@ -67,4 +68,4 @@ def _bar(x: float, y: int, width: float, fill: str) -> str:
 
 def _text(x: float, y: int, text: str, anchor: str) -> str:
     place = f'x="{x:.1f}" y="{y + 17}" text-anchor="{anchor}"'
-    return f'<text {place} fill="currentColor">{escape(text)}</text>'
+    return f'<text {place} fill="currentColor">{escape(inert(text))}</text>'

@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -22,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from matrix_graph.boundary.files import read_yaml_file
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.step import Step
@@ -178,9 +178,7 @@ class Rules(BaseModel):
             InputError: it cannot be read, or a rule or threshold in it is refused.
         """
         try:
-            return cls.model_validate(yaml.safe_load(Path(path).read_text("utf-8-sig")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"Cannot read the rules in {path}: {error}") from error
+            return cls.model_validate(read_yaml_file(Path(path)) or {})
         except ValidationError as error:
             problems = []
             for problem in error.errors(include_url=False):

@@ -52,11 +52,15 @@ def run_code(code: str) -> str:
     )
     try:
         with _workers().checkout(limits=limits) as session:
-            session.feed_run(code)
+            session.feed_run(code, print_callback=_unread)
     except MontyError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"{'SyntaxError: ' if isinstance(error, MontySyntaxError) else ''}{lines[0]}"[:200]
     return ""
+
+
+def _unread(stream: str, text: str) -> None:
+    """What a program prints is shown to nobody."""
 
 
 _starting = threading.Lock()

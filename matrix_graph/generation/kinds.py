@@ -11,12 +11,11 @@ from matrix_graph.generation.requirements import KindName
 from matrix_graph.generation.writer import Writer, cleaned, message
 from matrix_graph.llm.caller import ChatMessage
 from matrix_graph.llm.rating import Rating
-from matrix_graph.llm.structured import Malformed
+from matrix_graph.llm.structured import Malformed, python_blocks
 from matrix_graph.llm.tasks import gather_to_end
 
 Columns = dict[str, Any]
-_THINKING = re.compile(r"\A\s*<think>\s*(.+?)\s*</think>\s*(.+)\Z", re.S)
-_BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.S | re.M)
+_THINKING = re.compile(r"\A\s*+<think>\s*+(.+?)(?<!\s)\s*+</think>\s*(.+)\Z", re.S)
 _PARTED = re.compile(r"^[ \t]*={3,}[ \t]*$", re.M)
 _SATISFIED = re.compile(r"\W*SATISFIED\W*")
 
@@ -78,7 +77,7 @@ async def _code(writer: Writer) -> Columns:
     text = await writer.answer(
         "response", [message("user", request)], prompt="respond_code", check=_has_code
     )
-    solution, tests = _BLOCK.findall(text)[:2]
+    solution, tests = python_blocks(text)[:2]
     answer = f"```python\n{solution.strip()}\n```"
     messages = [*writer.opening(), message("user", request), message("assistant", answer)]
     return {
@@ -160,7 +159,7 @@ def _thought(least: int, most: int) -> Callable[[str], str]:
 
 
 def _has_code(text: str) -> str:
-    blocks = _BLOCK.findall(text)
+    blocks = python_blocks(text)
     if len(blocks) < 2 or "assert" not in blocks[1]:
         raise Malformed(
             "there must be two ```python blocks: the solution, then tests made of assert statements"

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from matrix_graph.boundary.files import read_yaml_file
 from matrix_graph.errors import InputError
 
 KindName = Literal["sft", "dpo", "reason", "code", "safe", "mt"]
@@ -168,10 +168,7 @@ def load_requirements(path: str | Path, count: int) -> list[Requirement]:
     Raises:
         InputError: it cannot be read, or does not hold that.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text("utf-8-sig"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"Cannot read the requirements in {path}: {error}") from error
+    content = read_yaml_file(Path(path))
     if (
         not isinstance(content, list)
         or not content

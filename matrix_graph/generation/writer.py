@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from matrix_graph.boundary.quoting import one_line, talk
 from matrix_graph.generation.requirements import Requirement
 from matrix_graph.generation.retrieval import Source
 from matrix_graph.llm.caller import ChatMessage
@@ -49,11 +50,10 @@ class Writer:
 
     async def follow_up(self, turns: Sequence[ChatMessage], check: Callable[[str], str]) -> str:
         """What the person sends next."""
-        talk = "\n\n".join(
-            f"{'You' if t['role'] == 'user' else 'Assistant'}: {t['content']}" for t in turns
-        )
+        speakers = ("You" if turn["role"] == "user" else "Assistant" for turn in turns)
+        said = talk(zip(speakers, (turn["content"] for turn in turns), strict=True))
         place = f"follow-up-{len(turns) // 2}"
-        return await self._paragraph(place, "instruct", "follow_up", check=check, conversation=talk)
+        return await self._paragraph(place, "instruct", "follow_up", check=check, conversation=said)
 
     async def whole(self, check: Callable[[str], str]) -> str:
         """Request and answer in one call."""
@@ -143,11 +143,11 @@ class Writer:
         styles = self.requirement.styles
         return self.res.prompts.render(
             *prompts,
-            name=person["name"],
-            description=person["description"],
-            personality=person["personality"],
-            goal=person["goal"],
-            actions="\n".join(lines),
+            name=one_line(person["name"]),
+            description=one_line(person["description"]),
+            personality=one_line(person["personality"]),
+            goal=one_line(person["goal"]),
+            actions="\n".join(map(one_line, lines)),
             style=styles[_hash_of(self.source.id) % len(styles)],
             category=self.category,
             complexity=_LEVELS[self.complexity],

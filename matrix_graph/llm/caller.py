@@ -15,17 +15,24 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from pydantic import BaseModel
 
+from matrix_graph.boundary.secrets import without_keys
 from matrix_graph.errors import CallFailed, InputError, RunPaused
 from matrix_graph.llm import structured
 from matrix_graph.llm.journal import Entry, clean, entry_for
 from matrix_graph.llm.line import ATTEMPTS, Line, Request
 from matrix_graph.llm.local import CHAT_MODEL
-from matrix_graph.llm.models import inner_model, name_of, takes_schema
+from matrix_graph.llm.models import inner_model, name_of, remember_keys, takes_schema
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.structured import Malformed
 from matrix_graph.llm.usage import Usage
 
 FAILED = "failed"
+LONGEST_TOKEN, LONGEST_ANSWER = 32, 16_384
+"""Characters of a token and tokens of an answer, at most: what a server sends beyond them was not
+asked for.
+"""
+MOST_TOKENS = 10**8
+"""Of one call; a server that counts more does not count."""
 _PROBES, _PROBE_SECONDS = 2, 8.0
 """What a provider is given to show that it answers at all."""
 
@@ -59,6 +66,7 @@ class Caller:
         self._line = line
         self._small = self.name == CHAT_MODEL
         self._native_schema = takes_schema(model)
+        remember_keys(inner_model(model))
         self._extra_body: dict[str, Any] = getattr(inner_model(model), "extra_body", None) or {}
 
     async def text(
@@ -183,10 +191,12 @@ class Caller:
             entry = replace(entry, answer=error.reason, finish=FAILED)
         else:
             used = _usage_of(message)
+            text, finish = clean(without_keys(str(message.text))), _finish_reason(message)
+            longest = LONGEST_TOKEN * params.get("max_tokens", LONGEST_ANSWER)
             entry = replace(
                 entry,
-                answer=clean(str(message.text)),
-                finish=_finish_reason(message),
+                answer=text[:longest],
+                finish="length" if len(text) > longest else finish,
                 input_tokens=used.input_tokens,
                 output_tokens=used.output_tokens,
             )
@@ -217,11 +227,13 @@ def _extended(message: ChatMessage, note: str) -> ChatMessage:
 def _finish_reason(message: AIMessage) -> str:
     meta = message.response_metadata
     reason = str(meta.get("finish_reason") or meta.get("stop_reason") or "stop")
-    return "length" if reason in ("length", "max_tokens", "MAX_TOKENS") else reason
+    return "length" if reason in ("length", "max_tokens", "MAX_TOKENS") else reason[:40]
 
 
 def _usage_of(message: AIMessage) -> Usage:
-    usage = message.usage_metadata
-    if not usage:
+    """What the server says that it took; nothing where that cannot be."""
+    usage: Mapping[str, Any] = message.usage_metadata or {}
+    tokens = [usage.get(name, 0) for name in ("input_tokens", "output_tokens")]
+    if not all(type(n) is int and 0 <= n <= MOST_TOKENS for n in tokens):
         return Usage()
-    return Usage(0, usage["input_tokens"], usage["output_tokens"])
+    return Usage(0, *tokens)

@@ -21,6 +21,8 @@ from matrix_graph.llm.models import name_of
 from matrix_graph.llm.offline import NotOnRecord
 from matrix_graph.llm.provider import fault_of
 
+_HALF = 0.01
+"""How far a unit vector of halves may be from one."""
 REQUESTS = 4
 """Requests to the embedding model at the same time."""
 
@@ -59,6 +61,7 @@ class Embedder:
         self._asked: dict[str, asyncio.Future[Vector]] = {}
         self._queue: deque[_Wanted] = deque()
         self._workers: set[asyncio.Task[None]] = set()
+        self._dims = 0
 
     async def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Unit vectors (to the precision of float16) of shape (len(texts), dimensions); the zero
@@ -76,7 +79,9 @@ class Embedder:
         if new and self._journal is not None:
             digests = {self._digest(text): text for text in new}
             recorded = await self._journal.vectors(list(digests))
-            vectors |= {digests[digest]: _decoded(vector) for digest, vector in recorded.items()}
+            for digest, content in recorded.items():
+                if (vector := self._decoded(content)) is not None:
+                    vectors[digests[digest]] = vector
             new = [text for text in new if text not in vectors]
         if new and self._offline:
             raise NotOnRecord(f"a vector of {new[0][:80]!r}")
@@ -149,8 +154,14 @@ class Embedder:
             raw = np.asarray(
                 await self.model.aembed_documents([t or " " for t in texts]), dtype=np.float32
             )
-            if raw.ndim != 2 or len(raw) != len(texts):
+            if raw.ndim != 2 or len(raw) != len(texts) or not np.isfinite(raw).all():
                 raise ValueError(f"{len(texts)} texts gave vectors of shape {raw.shape}")
+            self._dims = self._dims or raw.shape[1]
+            if raw.shape[1] != self._dims:
+                raise InputError(
+                    f"{self.name} gives vectors of {raw.shape[1]} dimensions; those before, or on "
+                    f"record, have {self._dims}."
+                )
         except InputError:
             raise
         except Exception as error:
@@ -169,9 +180,16 @@ class Embedder:
         vectors: NDArray[np.float32] = halves.astype(np.float32)
         return vectors
 
+    def _decoded(self, content: bytes) -> Vector | None:
+        """The vector on record; None where that is no unit vector of ours, nor zero."""
+        if not content or len(content) % 2:
+            return None
+        vector = np.frombuffer(content, dtype="<f2").astype(np.float32)
+        norm = float(np.linalg.norm(vector))
+        if not (abs(norm - 1) < _HALF or norm == 0) or len(vector) != (self._dims or len(vector)):
+            return None
+        self._dims = len(vector)
+        return vector
+
     def _digest(self, text: str) -> str:
         return digest_of(f"{self.name}\0{text}")
-
-
-def _decoded(vector: bytes) -> Vector:
-    return np.frombuffer(vector, dtype="<f2").astype(np.float32)

@@ -16,31 +16,32 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from matrix_graph.boundary.databases import connect, copy_database, defined, looking
 from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.usage import Usage
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS calls (
+_DEFINITIONS = (
+    """CREATE TABLE calls (
     slot TEXT NOT NULL, digest TEXT NOT NULL, model TEXT NOT NULL,
     request TEXT NOT NULL, answer TEXT NOT NULL, finish TEXT NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
     requests INTEGER NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
     PRIMARY KEY (slot, digest)
-);
-CREATE TABLE IF NOT EXISTS vectors (digest TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS spending (
+)""",
+    "CREATE TABLE vectors (digest TEXT PRIMARY KEY, vector BLOB NOT NULL) WITHOUT ROWID",
+    """CREATE TABLE spending (
     model TEXT PRIMARY KEY, requests INTEGER NOT NULL,
     input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = 2;
-"""
+) WITHOUT ROWID""",
+)
+_TABLES = defined(*_DEFINITIONS)
 _FORMAT = 2
 _COLUMNS = (
     "slot, digest, model, request, answer, finish, input_tokens, output_tokens, requests, "
@@ -111,13 +112,14 @@ class Journal:
             raise InputError(
                 f"There is no folder {Path(path).parent} for the journal; make it first."
             )
+        self._opened = ExitStack()
         try:
-            self._db = (
-                _to_read(Path(path))
-                if path and read_only
-                else sqlite3.connect(path or ":memory:", check_same_thread=False)
-            )
-        except sqlite3.Error as error:
+            if path and read_only:
+                self._db = self._opened.enter_context(looking(Path(path), _TABLES))
+            else:
+                self._db = connect(path, _TABLES)
+                self._opened.callback(self._db.close)
+        except (sqlite3.Error, OSError) as error:
             raise InputError(f"{path} cannot be opened as a journal: {error}") from error
         try:
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -126,16 +128,18 @@ class Journal:
             if not read_only:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
-                self._db.executescript(_SCHEMA)
+                for definition in _DEFINITIONS:
+                    self._db.execute(definition.replace("TABLE", "TABLE IF NOT EXISTS", 1))
+                self._db.execute(f"PRAGMA user_version = {_FORMAT}")
             # Hashes only: what they promise wrongly is then not found in the file.
             self._keys = set(map(hash, self._db.execute("SELECT slot, digest FROM calls")))
             digests = self._db.execute("SELECT digest FROM vectors")
             self._digests = {hash(digest) for (digest,) in digests}
-        except sqlite3.DatabaseError as error:
-            self._db.close()
+        except sqlite3.Error as error:
+            self._opened.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
         except InputError:
-            self._db.close()
+            self._opened.close()
             raise
         self._lock = threading.Lock()
         self._vectors: deque[tuple[str, bytes]] = deque()
@@ -177,8 +181,10 @@ class Journal:
 
     def usage(self) -> dict[str, Usage]:
         """What each model was used for."""
-        with self._lock:
+        with self._lock, self._reading():
             rows = self._db.execute("SELECT * FROM spending").fetchall()
+        if not all(_is_usage(row) for row in rows):
+            raise InputError(f"{self.path} holds an account that no run has written.")
         return {model: Usage(*used) for model, *used in rows}
 
     async def vectors(self, digests: Sequence[str]) -> dict[str, bytes]:
@@ -210,13 +216,13 @@ class Journal:
 
     def entries(self, slot: str = "") -> list[Entry]:
         """All calls in slots that start with `slot`, oldest first."""
-        with self._lock:
+        with self._lock, self._reading():
             return _entries(self._db, slot)
 
     def copy_to(self, path: Path) -> None:
         """Write all that is on record to a new journal at `path`."""
         self._commit([])
-        with self._lock, closing(sqlite3.connect(path)) as copy:
+        with self._lock, closing(connect(path, _TABLES)) as copy:
             self._db.backup(copy)
 
     def forget_spending(self) -> None:
@@ -239,7 +245,7 @@ class Journal:
             self._writer.join()
         error = self._commit([])
         with self._lock:
-            self._db.close()
+            self._opened.close()
         if error:
             raise error
 
@@ -262,22 +268,25 @@ class Journal:
             raise InputError("The journal is closed; open its context again.")
 
     def _read(self, slot: str, digest: str) -> Entry | None:
-        with self._lock:
+        with self._lock, self._reading():
             self._check_open()
             row = self._db.execute(
                 f"SELECT {_COLUMNS} FROM calls WHERE slot = ? AND digest = ?", (slot, digest)
             ).fetchone()
-        return Entry(*row) if row else None
+            return _entry(row) if row else None
 
     def _read_vectors(self, digests: list[str]) -> dict[str, bytes]:
-        with self._lock:
+        with self._lock, self._reading():
             self._check_open()
             rows = self._db.execute(
                 "SELECT digest, vector FROM vectors WHERE digest IN (SELECT value FROM "
                 "json_each(?))",
                 (json.dumps(digests),),
             ).fetchall()
-        return dict(rows)
+        return {digest: vector for digest, vector in rows if isinstance(vector, bytes)}
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return _as_journal(self.path)
 
     def _write(self) -> None:
         last = False
@@ -326,11 +335,8 @@ def entries_in(path: Path, slot: str = "") -> list[Entry]:
     Raises:
         InputError: it is none.
     """
-    try:
-        with closing(_to_read(path)) as db:
-            return _entries(db, slot)
-    except sqlite3.Error as error:
-        raise InputError(f"{path} is not a journal of model calls: {error}") from error
+    with _as_journal(path), looking(path, _TABLES) as db:
+        return _entries(db, slot)
 
 
 def last_at(place: str, entries: Sequence[Entry]) -> Entry | None:
@@ -343,18 +349,40 @@ def last_at(place: str, entries: Sequence[Entry]) -> Entry | None:
 
 def copy_journal(source: Path, target: Path) -> None:
     """Copy a journal, which may be in use, also elsewhere."""
-    with closing(_to_read(source)) as old, closing(sqlite3.connect(target)) as new:
-        old.backup(new)
+    with _as_journal(source):
+        copy_database(source, target, _TABLES)
 
 
-def _to_read(path: Path) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode=ro"
-    return sqlite3.connect(uri, uri=True, check_same_thread=False)
+@contextmanager
+def _as_journal(path: object) -> Iterator[None]:
+    """Whatever SQLite cannot read is no journal."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise InputError(f"{path} is not a journal of model calls: {error}") from error
 
 
 def _entries(db: sqlite3.Connection, slot: str) -> list[Entry]:
     order = f"SELECT {_COLUMNS} FROM calls WHERE slot >= ? AND slot < ? ORDER BY at"
-    return [Entry(*row) for row in db.execute(order, (slot, slot + chr(0x10FFFF)))]
+    return [_entry(row) for row in db.execute(order, (slot, slot + chr(0x10FFFF)))]
+
+
+def _entry(row: Sequence[Any]) -> Entry:
+    """A row as an entry; SQLite keeps values of any type in any column."""
+    if [type(value) for value in row] != _TYPES or not _is_usage(row[5:9]):
+        raise InputError(f"The journal holds a call that no run has written ({str(row[0])[:80]}).")
+    return Entry(*row)
+
+
+_TYPES = [*[str] * 6, *[int] * 3, *[float] * 2]
+
+
+def _is_usage(row: Sequence[Any]) -> bool:
+    """A name, and counts that can be: the account of a model may be taken back a request."""
+    return isinstance(row[0], str) and all(type(n) is int and -1 <= n < _MOST for n in row[1:])
+
+
+_MOST = 10**15
 
 
 def _tell(waiting: list[asyncio.Future[None]], error: Exception | None) -> None:

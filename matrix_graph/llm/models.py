@@ -13,6 +13,13 @@ from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, SecretStr
 
+from matrix_graph.boundary.bodies import (
+    CHAT_LONGEST,
+    EMBEDDINGS_LONGEST,
+    BadBody,
+    client_options,
+)
+from matrix_graph.boundary.secrets import remember
 from matrix_graph.errors import InputError
 from matrix_graph.llm import local
 from matrix_graph.llm.offline import NOBODY
@@ -20,6 +27,8 @@ from matrix_graph.llm.offline import NOBODY
 LOCAL, NONE = "local", "none"
 _ENVELOPE = frozenset({"model", "stream", "extra_headers", "extra_query", "extra_body", "timeout"})
 """What the client wants to see itself of a request; the rest is the body."""
+_UNREADABLE = (TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What reading a body of another form raises in the client."""
 
 
 def chat_model(
@@ -50,7 +59,7 @@ def chat_model(
         return _openai(
             model=local.CHAT_MODEL,
             base_url=NOBODY if offline else local.chat_server(),
-            api_key=SecretStr("none"),
+            api_key=SecretStr(local.chat_key()),
             temperature=0.7 if temperature is None else temperature,
             top_p=0.9,
             extra_body={"repeat_penalty": 1.1},
@@ -124,6 +133,13 @@ def inner_model(model: Runnable[Any, Any]) -> BaseChatModel:
     return inner
 
 
+def remember_keys(model: object) -> None:
+    """Have the keys that a model holds never kept nor shown."""
+    for value in vars(model).values():
+        if isinstance(value, SecretStr):
+            remember(value.get_secret_value())
+
+
 def embedding_model(
     spec: str | Embeddings, base_url: str | None = None, *, offline: bool = False
 ) -> Embeddings:
@@ -147,7 +163,7 @@ def embedding_model(
         model=_openai_name(spec, "embeddings"),
         base_url=base_url,
         api_key=_key(base_url),
-        http_async_client=DefaultAioHttpClient(),
+        http_async_client=DefaultAioHttpClient(**client_options(EMBEDDINGS_LONGEST)),
         check_embedding_ctx_length=False,
         max_retries=4,
     )
@@ -200,7 +216,8 @@ def _openai(**options: Any) -> BaseChatModel:
     from openai import DefaultAioHttpClient
 
     # With a client of its own, `ChatOpenAI` streams without saying what it used unless told to.
-    options |= {"stream_usage": True, "http_async_client": DefaultAioHttpClient()}
+    client = DefaultAioHttpClient(**client_options(CHAT_LONGEST))
+    options |= {"stream_usage": True, "http_async_client": client}
     return _lean_chat()(**options, max_retries=0)
 
 
@@ -223,6 +240,16 @@ def _lean_chat() -> Callable[..., BaseChatModel]:
             body = {name: value for name, value in payload.items() if name not in _ENVELOPE}
             return kept | {"messages": [], "extra_body": body | (payload.get("extra_body") or {})}
 
+        async def _agenerate(self, *args: Any, **kwargs: Any) -> ChatResult:
+            try:
+                result = await super()._agenerate(*args, **kwargs)
+            except _UNREADABLE as error:
+                words = f"the answer is no chat completion ({type(error).__name__}: {error})"
+                raise BadBody(words[:200]) from error
+            if not isinstance((result.llm_output or {}).get("token_usage"), dict):
+                result.llm_output = None
+            return result
+
     return LeanChatOpenAI
 
 
@@ -243,4 +270,4 @@ def _key(base_url: str | None) -> SecretStr:
             "No API key: set OPENAI_API_KEY, or name your own server with --base-url, "
             f"or use --model local. For the local model: {local.INSTALL}"
         )
-    return SecretStr(key or "none")
+    return SecretStr(remember(key) or "none")

@@ -2,7 +2,9 @@
 
 A shipped prompt begins with `receives:` and the variables that it is given, used or not.
 
-Values are put in once and never read as templates, so text from profiles and models stays text.
+Values are put in once and never read as templates, so text from profiles and models stays text. A
+line of `<<<` and one of `>>>` mark what is a person's or a model's; where such text holds marks
+itself, those around it are longer.
 Beside a prompt for small models may lie a grammar (`NAME.gbnf`, as llama.cpp reads it) that holds
 the answer to its form.
 """
@@ -16,9 +18,12 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from matrix_graph.boundary.files import LONGEST_TEXT, read_text
+from matrix_graph.boundary.quoting import CLOSE, OPEN, marks_around
 from matrix_graph.errors import InputError
 
 _RECEIVES = re.compile(r"\A\ufeff?receives:([\w ]*)\n")
+_OPENING, _CLOSING = "opening_mark", "closing_mark"
 _SECTION = re.compile(r"^# (system|user)[ \t]*$", re.MULTILINE)
 
 
@@ -70,9 +75,11 @@ class Prompts:
     def render(self, *names: str, **variables: str) -> list[dict[str, str]]:
         """The chat messages of these prompts in order; equal roles in a row are joined."""
         messages: list[dict[str, str]] = []
+        opening, closing = marks_around(variables.values())
+        values = variables | {_OPENING: opening, _CLOSING: closing}
         for name in names:
             for role, template in self._prompts[name].sections:
-                text = template.substitute(variables)
+                text = template.substitute(values)
                 if messages and messages[-1]["role"] == role:
                     messages[-1]["content"] += f"\n\n{text}"
                 else:
@@ -90,10 +97,7 @@ def _in(folder: Path, ending: str = ".md") -> dict[str, Path]:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the prompt {path}: {error}") from error
+    return read_text(path, LONGEST_TEXT)
 
 
 def _received(text: str) -> frozenset[str]:
@@ -115,10 +119,16 @@ def _check_versions(
         )
 
 
+def _marked(body: str) -> str:
+    """The template with variables in place of its marks."""
+    marks = {OPEN: f"${{{_OPENING}}}", CLOSE: f"${{{_CLOSING}}}"}
+    return "\n".join(marks.get(line.strip(), line) for line in body.split("\n"))
+
+
 def _parse(name: str, text: str, receives: frozenset[str]) -> Prompt:
     parts = _SECTION.split(_RECEIVES.sub("", text))
     bodies = zip(parts[1::2], parts[2::2], strict=True)
-    sections = tuple((role, Template(body.strip())) for role, body in bodies)
+    sections = tuple((role, Template(_marked(body.strip()))) for role, body in bodies)
     if not sections:
         raise InputError(f"The prompt {name} needs a line '# system' or '# user' before its text.")
     for _, template in sections:
@@ -127,7 +137,7 @@ def _parse(name: str, text: str, receives: frozenset[str]) -> Prompt:
                 f"The prompt {name} has a '$' that starts no variable; write '$$' for a dollar "
                 "sign."
             )
-        if missing := set(template.get_identifiers()) - receives:
+        if missing := set(template.get_identifiers()) - receives - {_OPENING, _CLOSING}:
             known = ", ".join(sorted(receives)) or "none"
             unknown = ", $".join(sorted(missing))
             raise InputError(f"The prompt {name} uses ${unknown}; it receives: {known}.")

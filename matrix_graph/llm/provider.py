@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from matrix_graph.boundary.secrets import redacted
+
 _REFUSALS = {
     401: "wrong key",
     402: "the balance is used up",
     403: "no access",
     404: "unknown model or wrong endpoint",
 }
-_TRANSPORT = (OSError, TimeoutError, EOFError, ValueError)
+_TRANSPORT = (OSError, TimeoutError, EOFError, ValueError, RecursionError)
 """Of Python's own exceptions, those that a server or the way to it can cause (a body that is no
 JSON is a `ValueError`); any other is a mistake in somebody's code."""
 _UNREACHED = ("ConnectError", "ConnectTimeout", "ClientConnectorError", "PoolTimeout")
@@ -43,7 +45,7 @@ class HttpError(Exception):
     """An answer with another status than 200 from something that is no chat model."""
 
     def __init__(self, status: int, text: str, headers: Any) -> None:
-        super().__init__(f"HTTP {status}: {text[:200]}")
+        super().__init__(f"HTTP {status}: {redacted(text[:2000])[:200]}")
         self.status_code = status
         self.headers = headers
 
@@ -53,6 +55,8 @@ def fault_of(error: Exception) -> Fault | None:
     status = _status_of(error)
     if status is None and _is_defect(error):
         return None
+    if status is not None and 300 <= status < 400:
+        return Fault("refused", f"it redirects elsewhere ({status}); name that address", status)
     if status in _REFUSALS:
         return Fault("refused", f"{_REFUSALS[status]} ({reason_of(error)})", status)
     passing = status is None or status >= 500 or status in (408, 409, 429)
@@ -70,7 +74,7 @@ def reason_of(error: Exception) -> str:
     for cause in _causes(error):
         if isinstance(cause, OSError):
             error = cause
-    text = " ".join(str(error).split())
+    text = redacted(" ".join(str(error)[:2000].split()))
     return f"{type(error).__name__}: {text[:200]}" if text else type(error).__name__
 
 

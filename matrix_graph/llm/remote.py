@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from matrix_graph.boundary.bodies import PACKED, SCORES_LONGEST, read_body
+from matrix_graph.boundary.secrets import redacted, remember, without_keys
+from matrix_graph.boundary.values import read_json
 from matrix_graph.errors import CallFailed
 from matrix_graph.llm.journal import entry_for
 from matrix_graph.llm.line import Line, Request
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
 T = TypeVar("T")
+KEY = "REWARD_API_KEY"
+"""In the environment: the key of reward servers that want one."""
 
 
 class Remote:
@@ -41,7 +46,7 @@ class Remote:
         """
         entry = entry_for(slot.at(1), url, {"url": url, "body": body})
         if recorded := await self._line.journal.find(slot.at(1), entry.digest):
-            return read(json.loads(recorded.answer))
+            return read(read_json(recorded.answer))
         request = Request(slot)
 
         async def once() -> str:
@@ -52,9 +57,9 @@ class Remote:
 
         text = await self._line.send(url, request, once, alive)
         try:
-            value = read(json.loads(text))
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
-            form = f"{type(error).__name__}: {error}; {text[:80]!r}"
+            value = read(read_json(text))
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+            form = f"{type(error).__name__}: {error}; {redacted(text[:200])[:80]!r}"
             raise CallFailed(slot, f"{url} answers in another form ({form})", 1) from error
         self._answered.add(url)
         taken = {"requests": request.sent, "seconds": round(request.seconds, 4)}
@@ -75,9 +80,17 @@ class Remote:
     async def _posted(self, url: str, body: dict[str, Any]) -> str:
         from aiohttp import ClientSession
 
-        self._session = self._session or ClientSession()
-        async with self._session.post(url, json=body) as response:
-            text = (await response.read()).decode("utf-8", "replace")
+        self._session = self._session or ClientSession(auto_decompress=False, headers=_headers())
+        async with self._session.post(url, json=body, allow_redirects=False) as response:
+            chunks = response.content.iter_chunked(1 << 16)
+            encoding = response.headers.get("content-encoding", "")
+            content = await read_body(chunks, encoding, SCORES_LONGEST)
+            text = without_keys(content.decode("utf-8", "replace"))
             if response.status != 200:
                 raise HttpError(response.status, text, response.headers)
             return text
+
+
+def _headers() -> dict[str, str]:
+    key = remember(os.environ.get(KEY, ""))
+    return {"accept-encoding": PACKED} | ({"authorization": f"Bearer {key}"} if key else {})

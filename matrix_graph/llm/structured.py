@@ -15,7 +15,9 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 M = TypeVar("M", bound=BaseModel)
-_FENCE = re.compile(r"^```(?:json)?\s*|\s*```$")
+_FENCE = re.compile(r"^```(?:json)?\s*|(?:(?<!\s)\s++)?```$")
+_BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(?:(.*?)^```[ \t]*$|.*+)", re.S | re.M)
+"""A block of code; one that is not closed goes to the end of the text."""
 _THINKING = re.compile(r"\A\s*<think>.*?</think>\s*", re.S)
 
 
@@ -36,6 +38,11 @@ def schema_in_words(schema: type[BaseModel]) -> str:
     """The same request as text, for models that take no `response_format`."""
     body = json.dumps(schema.model_json_schema(), ensure_ascii=False)
     return f"Answer with one JSON object and nothing else. It must fit this JSON schema:\n{body}"
+
+
+def python_blocks(text: str) -> list[str]:
+    """What stands in the closed blocks of Python, in order."""
+    return [match[1] for match in _BLOCK.finditer(text) if match[1] is not None]
 
 
 def parse(schema: type[M], text: str) -> M:

@@ -1,88 +1,61 @@
-"""Folders with a Chroma database: one process at a time holds one, and may open it many times."""
+"""Clients of Chroma: on a folder that is held, and on a server."""
 
 from __future__ import annotations
 
 import inspect
-import threading
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from filelock import FileLock, Timeout
-
+from matrix_graph.boundary.databases import check_database, copy_database, plain
+from matrix_graph.boundary.files import check_entries, make_folder
+from matrix_graph.boundary.locks import holding, shared
 from matrix_graph.errors import InputError
 
 if TYPE_CHECKING:
     from chromadb.api import ClientAPI
 
-LOCK = ".lock"
-
-
-@dataclass
-class _Held:
-    lock: FileLock
-    users: int = 0
-    shared: dict[str, Any] = field(default_factory=dict)
-
-
-_held: dict[Path, _Held] = {}
-_holding = threading.RLock()
-
-
-def hold(path: Path | str) -> Path:
-    """Claim a folder for this process; claims are counted.
-
-    Raises:
-        InputError: another process has it, or it cannot be made or written to.
-    """
-    with _holding:
-        folder = Path(path).resolve()
-        with _writable(path):
-            folder.mkdir(parents=True, exist_ok=True)
-            held = _held.get(folder) or _Held(FileLock(folder / LOCK))
-            try:
-                if not held.users:
-                    held.lock.acquire(timeout=0)
-            except Timeout as error:
-                raise InputError(
-                    f"{path} is open in another process. Close it there, name another folder, "
-                    "or run a Chroma server and pass client=."
-                ) from error
-        held.users += 1
-        _held[folder] = held
-        return folder
-
-
-def shared(folder: Path) -> dict[str, Any]:
-    """What those who hold a folder share, for as long as anybody holds it."""
-    return _held[folder].shared
-
-
-def let_go(folder: Path) -> None:
-    """Give back one claim."""
-    with _holding:
-        held = _held[folder]
-        held.users -= 1
-        if not held.users:
-            del _held[folder]
-            held.lock.release()
+DATABASE = "chroma.sqlite3"
+TABLES = plain(full_text="embedding_fulltext_search")
+"""What is in a database of Chroma's."""
 
 
 def open_client(folder: Path) -> ClientAPI:
     """A Chroma client on a folder that is held; it reports nothing to anybody.
 
     Raises:
-        InputError: the folder cannot be written to.
+        InputError: the folder cannot be written to, or holds what no store has written.
     """
     import chromadb
     from chromadb.config import Settings
 
+    if "checked" not in shared(folder):
+        check_entries(folder, ["*"])
+        check_database(folder / DATABASE, TABLES)
+        shared(folder)["checked"] = True
     # Chroma cannot be opened from two threads at once.
-    with _holding, _writable(folder):
+    with holding, _writable(folder):
         return chromadb.PersistentClient(str(folder), Settings(anonymized_telemetry=False))
+
+
+def copy_folder(folder: Path, target: Path) -> None:
+    """Copy a Chroma folder that nobody has open.
+
+    Raises:
+        InputError: it holds what no store has written.
+    """
+    check_entries(folder, ["*"])
+    for path in sorted(folder.rglob("*")):
+        copy = target / path.relative_to(folder)
+        if path.is_dir():
+            make_folder(copy)
+        elif path.parent != folder:
+            shutil.copyfile(path, copy)
+    make_folder(target)
+    copy_database(folder / DATABASE, target / DATABASE, TABLES)
 
 
 def client_at(url: str) -> ClientAPI:

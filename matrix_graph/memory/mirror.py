@@ -7,11 +7,11 @@ processes write to the same rows, a mirror serves for one batch only.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from matrix_graph.boundary.values import read_json
 from matrix_graph.memory.matching import matcher
 from matrix_graph.memory.matrix import Matrix, Vectors
 from matrix_graph.memory.rows import Namespace, Rows, Stored
@@ -47,7 +47,7 @@ class Mirror:
         if self._namespaces is None:
             self._namespaces = {}
             for name in self._rows.ids():
-                self._list(name, tuple(json.loads(name)[:-1]))
+                self._list(name, tuple(read_json(name)[:-1]))
         return self._namespaces
 
     @property
@@ -118,7 +118,7 @@ class Mirror:
         self._keep(item)
         self._trim()
         if self._columns:
-            value = json.loads(item.text)
+            value = item.value
             for field, column in self._columns.items():
                 column[name] = value.get(field)
 
@@ -154,7 +154,7 @@ class Mirror:
         missing = [name for name in ids if name not in column]
         for start in range(0, len(missing), 2_000):
             for name, item in self.get(missing[start : start + 2_000]).items():
-                column[name] = json.loads(item.text).get(field)
+                column[name] = item.value.get(field)
         return column
 
     def _proposed(self, query: Vectors, wanted: int, under: Sequence[str]) -> set[str]:

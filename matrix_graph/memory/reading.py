@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -91,7 +90,7 @@ def _namespaces(op: ListNamespacesOp, mirror: Mirror, lifetimes: Lifetimes) -> l
 
 def _fields_of(item: Stored) -> dict[str, Any]:
     return {
-        "value": json.loads(item.text),
+        "value": item.value,
         "key": item.key,
         "namespace": item.namespace,
         "created_at": datetime.fromisoformat(item.created),

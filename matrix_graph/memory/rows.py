@@ -22,6 +22,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from matrix_graph.boundary.values import read_json, read_object
 from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.memory.matrix import Vectors, unit
 
@@ -59,6 +60,18 @@ class Stored(NamedTuple):
     parts: int = 0
     ttl: float | None = None
     expires: float | None = None
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """What was put.
+
+        Raises:
+            InputError: no store wrote it.
+        """
+        try:
+            return read_object(self.text)
+        except ValueError as error:
+            raise InputError(f"The item {self.id[:80]} holds no value: {error}") from error
 
 
 def row_id(namespace: Sequence[str], key: str) -> str:
@@ -200,7 +213,7 @@ class Rows:
         with _failing():
             notes = self._rows.get(where=left, include=["metadatas"])
         for name, metadata in zip(notes["ids"], notes["metadatas"] or [], strict=True):
-            self.write([], [*json.loads(str(metadata["ids"])), name])
+            self.write([], [*read_json(str(metadata["ids"])), name])
 
 
 def _row(
@@ -231,8 +244,15 @@ def _point(name: str, dims: int) -> Vectors:
 
 
 def _stored(name: str, metadata: Mapping[str, Any]) -> Stored:
-    *namespace, key = json.loads(name)
-    created, updated, parts, ttl = json.loads(metadata["about"])
+    try:
+        *namespace, key = read_json(name)
+        created, updated, parts, ttl = read_json(metadata["about"])
+        texts = [key, *namespace, metadata["value"], created, updated]
+        if not all(isinstance(text, str) for text in texts) or type(parts) is not int:
+            raise TypeError("of other types")
+        float(ttl or 0), float(metadata.get("expires") or 0)
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(f"The collection holds an item that no store wrote: {error}") from error
     return Stored(
         name,
         tuple(namespace),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import shutil
 import tempfile
 import threading
 import time
@@ -18,6 +17,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -27,9 +27,11 @@ import numpy as np
 from langchain_core.embeddings import Embeddings
 from langgraph.store.base import BaseStore, IndexConfig, Op, Result, TTLConfig
 
+from matrix_graph.boundary.files import remove
+from matrix_graph.boundary.locks import hold, let_go, shared
 from matrix_graph.errors import InputError
 from matrix_graph.memory.batch import Batch
-from matrix_graph.memory.folder import checked, client_at, hold, let_go, open_client, shared
+from matrix_graph.memory.folder import checked, client_at, open_client
 from matrix_graph.memory.indexing import PROBE, Indexing
 from matrix_graph.memory.lifetimes import Lifetimes, Sweeper
 from matrix_graph.memory.matrix import Vectors, unit
@@ -373,4 +375,5 @@ class ChromaStore(BaseStore):
 def _remove(folder: str, process: int) -> None:
     # A forked child leaves its parent's folder alone.
     if os.getpid() == process:
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):
+            remove(Path(folder))

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
+from matrix_graph.boundary.files import write_text
 from matrix_graph.export.card import model_label
-from matrix_graph.export.files import write_text
 from matrix_graph.llm.journal import clean
 from matrix_graph.report import controls, rows, society
 from matrix_graph.report.html import Html, anchor, joined, tag

@@ -121,6 +121,9 @@ class RunConfig(Options):
     """Ask no model: go as far as what is on record in --out goes."""
     out: StrPath = Path("runs/run")
     """Folder for the run."""
+    trust: bool = False
+    """Go on with a run that somebody else began, at the addresses and with the models that its
+    folder names."""
     strict: bool = False
     """Stop at the first bad profile row."""
 
@@ -149,6 +152,11 @@ class RunConfig(Options):
     def kinds(self) -> tuple[KindName, ...]:
         """The kinds of rows."""
         return cast("tuple[KindName, ...]", self.kind)
+
+    @property
+    def prompt_folder(self) -> Path | None:
+        """The folder of the user's own versions of prompts."""
+        return Path(self.prompts) if self.prompts else None
 
     @property
     def played(self) -> tuple[str, ...]:

@@ -38,7 +38,7 @@ from matrix_graph.runs.accepted import (
     lent_embeddings,
 )
 from matrix_graph.runs.config import CONCURRENCY, JOURNAL, LOCAL_CONCURRENCY, RunConfig
-from matrix_graph.runs.options import Options, checked_url
+from matrix_graph.runs.options import Options, checked_rewards, checked_url
 
 REWARDS = (
     "'verifier', 'judge', 'pairwise', a URL that ends in /classify or /score, or 'local:FOLDER'"
@@ -93,6 +93,7 @@ class FilterConfig(Options):
 
     def _check(self) -> None:
         checked_url(self.base_url)
+        checked_rewards(self.rewards)
         if (self.reward or self.rollouts) and not self.student:
             raise ValueError(
                 "--reward and --rollouts are for a student's answers; name it with --student"

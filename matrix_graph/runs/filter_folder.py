@@ -4,16 +4,20 @@ numbers of it all.
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matrix_graph.boundary.files import (
+    make_folder,
+    remove,
+    write_json,
+    write_json_lines,
+    write_text,
+)
 from matrix_graph.errors import InputError
 from matrix_graph.export.card import filter_card
-from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.controls import effects, length_matched, random_subset
 from matrix_graph.filtering.funnel import funnel_svg
 from matrix_graph.filtering.graph import with_notes
@@ -23,6 +27,7 @@ from matrix_graph.filtering.steps.pairs import Pairs, audit
 from matrix_graph.runs.config import JOURNAL
 from matrix_graph.runs.given import FILES, others_in
 from matrix_graph.runs.notebook import frame, summary_table
+from matrix_graph.runs.received import opened
 from matrix_graph.schema import Rejection, Row
 
 if TYPE_CHECKING:
@@ -60,7 +65,7 @@ class FilterResult:
 def check_filter_folder(out: Path, resume: bool, overwrite: bool) -> None:
     if resume and overwrite:
         raise InputError("--resume and --overwrite exclude each other.")
-    ours = (out / SUMMARY).is_file()
+    ours = (opened(out) / SUMMARY).is_file()
     if out.exists() and (not out.is_dir() or (others_in(out) and not ours)):
         raise InputError(
             f"--out {out} holds something that is no filter run; name an empty or a new folder."
@@ -80,22 +85,15 @@ def begin_filter_folder(out: Path, overwrite: bool) -> None:
             *(out / name for name in (*_WRITTEN, *FILES.values(), ROWS, LEDGER, "export")),
             *_journal(out),
         ):
-            _remove(path)
+            remove(path)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     except OSError as error:
         raise InputError(f"Cannot write to --out {out}: {error}") from error
 
 
 def _journal(out: Path) -> list[Path]:
     return list(out.glob(f"{JOURNAL}*"))
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -119,7 +117,7 @@ def write_filtered(
         head: What the summary says beside the counts; `config.seed` seeds the controls.
     """
     for name in _WRITTEN:
-        _remove(out / name)
+        remove(out / name)
     rows, kept = filtered.rows, filtered.kept
     pool, drawn_from = _pool(filtered)
     pool = _paired(pool, paired) if paired else pool
@@ -149,7 +147,7 @@ def write_filtered(
         "pairs": audit(kept),
     }
     write_text(out / "README.md", filter_card(summary, list(files)))
-    write_text(out / SUMMARY, json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    write_json(out / SUMMARY, summary, indent=2)
     return FilterResult(out, kept, filtered.rejections, summary)
 
 

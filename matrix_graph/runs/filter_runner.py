@@ -8,16 +8,21 @@ journal.sqlite
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
+from matrix_graph.boundary.files import (
+    read_json_lines,
+    read_json_object,
+    write_json,
+    write_json_lines,
+)
+from matrix_graph.boundary.locks import held
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError, RunPaused
-from matrix_graph.export.files import read_json_lines, write_json_lines, write_text
 from matrix_graph.filtering.columns import responses_of, rewards_of
 from matrix_graph.filtering.funnel import funnel
 from matrix_graph.filtering.graph import create_filter
@@ -47,6 +52,7 @@ from matrix_graph.runs.filter_folder import (
 from matrix_graph.runs.folder import claimed
 from matrix_graph.runs.given import in_folder, in_memory, tables_in, write_tables
 from matrix_graph.runs.probe import counted, probe
+from matrix_graph.runs.received import opened as received
 from matrix_graph.runs.shown import Listener, listening
 from matrix_graph.runs.tally import used_by_model
 from matrix_graph.schema import Row
@@ -147,15 +153,22 @@ async def _afilter(
         if overwrite:
             raise
         stopped = True
-    config = in_memory(config) if overwrite else config
-    begin_filter_folder(config.folder, overwrite)
-    write_tables(config)
-    config = in_folder(config)
-    await to_end(_count(_opened(config, rules, rows, models, listen), probed))
-    if stopped:
-        raise asyncio.CancelledError
+    with held(config.folder):
+        config = in_memory(config) if overwrite else config
+        begin_filter_folder(config.folder, overwrite)
+        write_tables(config)
+        config = in_folder(config)
+        await to_end(_count(_opened(config, rules, rows, models, listen), probed))
+        if stopped:
+            raise asyncio.CancelledError
+        return await _worked(_opened(config, rules, rows, models, listen), steps)
+
+
+async def _worked(
+    opened: AbstractAsyncContextManager[_Filtering], steps: Sequence[Step]
+) -> FilterResult:
     ledger = Ledger()
-    async with _opened(config, rules, rows, models, listen) as filtering:
+    async with opened as filtering:
         filtering.save(Ended("running"))
         if filtering.listen and filtering.opened:
             filtering.listen({"stage": "start", "account": filtering.opened[0].account})
@@ -211,16 +224,16 @@ async def arefilter(
     Raises:
         InputError: no finished filter run there, or the rules are refused.
     """
-    out = Path(out)
+    out = received(out)
     if not (out / LEDGER).is_file():
         raise InputError(
             f"{out} holds no finished filter run; make one with: matrix-graph filter ROWS.jsonl "
             f"--out {out}"
         )
     try:
-        before = json.loads((out / SUMMARY).read_text("utf-8"))
+        before = read_json_object(out / SUMMARY)
         config = FilterConfig.model_validate(before["config"] | tables_in(out) | {"out": out})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (InputError, KeyError, TypeError) as error:
         raise InputError(f"{out / SUMMARY} is not what a filter run writes ({error}).") from error
     chosen = Rules.model_validate(before["rules"]) if "rules" in before else config.funnel()
     if rules is not None:
@@ -233,6 +246,7 @@ async def arefilter(
     steps = ledger.replaying(chosen.steps(models))
     rows = read_json_lines(out / ROWS)
     async with AsyncExitStack() as stack:
+        stack.enter_context(held(out))
         opened = [await stack.enter_async_context(opening(c)) for c in models.contexts]
         filtering = _Filtering(config, chosen, rows, listen, opened, names, before)
         return await filtering.go(steps)
@@ -337,8 +351,7 @@ class _Filtering:
 
     def save(self, ended: Ended) -> None:
         """Write how the run stands."""
-        text = json.dumps(self._head(ended), ensure_ascii=False, indent=2)
-        write_text(self.config.folder / SUMMARY, text + "\n")
+        write_json(self.config.folder / SUMMARY, self._head(ended), indent=2)
 
     def _head(self, ended: Ended) -> dict[str, Any]:
         head = {

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import platform
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from matrix_graph.boundary.databases import LOCK
+from matrix_graph.boundary.files import (
+    make_folder,
+    read_json_object,
+    remove,
+    write_json,
+)
+from matrix_graph.boundary.locks import hold, let_go
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_object, write_text
 from matrix_graph.generation.requirements import Requirement
-from matrix_graph.memory.folder import LOCK, hold, let_go
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.given import (
@@ -22,13 +26,12 @@ from matrix_graph.runs.given import (
     digest,
     in_folder,
     others_in,
+    prompts_digest,
     write_tables,
 )
+from matrix_graph.runs.received import FORMAT, opened, seal_of
 from matrix_graph.runs.stretches import Stretch
-from matrix_graph.schema import Group
-from matrix_graph.society.serialization import groups_from_json
 
-FORMAT = 2
 _claims: set[Path] = set()
 _OWN = (
     *FILES.values(),
@@ -53,7 +56,7 @@ def check_folder(out: Path, overwrite: bool) -> None:
     """
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; name a folder.")
-    if not out.is_dir() or not others_in(out):
+    if not opened(out).is_dir() or not others_in(out):
         return
     if not (out / "run.json").is_file():
         raise InputError(f"--out {out} holds files that are no run; name an empty or a new folder.")
@@ -62,39 +65,6 @@ def check_folder(out: Path, overwrite: bool) -> None:
             f"--out {out} holds another run; go on with it (--resume), replace it (--overwrite), "
             "or name a new folder."
         )
-
-
-def read_summary(out: Path) -> dict[str, Any]:
-    """The run.json of the run in `out`.
-
-    Raises:
-        InputError: there is none, or it is not what a run writes.
-    """
-    path = out / "run.json"
-    if not path.is_file():
-        raise InputError(f"{out} holds no run.")
-    parts = ("config", "counts", "homophily", "used", "estimate", "models", "tokens")
-    summary = read_json_object(path, parts)
-    Ended.of(summary)
-    if missing := [name for name in ("config", "seed", "requirements") if name not in summary]:
-        raise InputError(f"{path} is without {', '.join(missing)}.")
-    for name in ("seconds", "calls", "cost_usd"):
-        if not isinstance(summary.get(name, 0), int | float):
-            raise InputError(f"{path}: {name} is no number.")
-    return summary
-
-
-def read_society(path: Path) -> tuple[tuple[Group, ...], dict[str, float]]:
-    """The groups of a run, and how alike their members are, from its society.json.
-
-    Raises:
-        InputError: it is not what a run writes.
-    """
-    saved = read_json_object(path, ("homophily",))
-    try:
-        return groups_from_json(saved["groups"]), saved["homophily"]
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path} is not what a run writes ({error!r}).") from error
 
 
 @contextmanager
@@ -140,10 +110,7 @@ def _remove(out: Path, databases: Sequence[str], others: Sequence[str] = ()) -> 
         files = [path for name in databases for path in out.glob(f"{name}*")]
         inside = [path for path in (out / "chroma").iterdir() if path.name != LOCK]
         for path in [*files, *inside, *(out / name for name in others)]:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path)
     finally:
         let_go(held)
 
@@ -165,12 +132,13 @@ def begin_folder(
     path, given = config.folder / "run.json", config
     config = in_folder(given)
     try:
-        config.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(config.folder)
         if not path.is_file():
             begun = {
                 "format": FORMAT,
                 "config": config.public(),
                 "profiles_digest": digest(given.profile_source),
+                "prompts_digest": prompts_digest(given.prompt_folder),
                 "seed": config.seed,
                 "requirements": [wanted.model_dump(mode="json") for wanted in requirements],
                 "stretches": [Stretch.to(config.scenarios, requirements)._asdict()],
@@ -179,9 +147,10 @@ def begin_folder(
                 "seconds": 0.0,
                 "ended": Ended("running").public(),
             }
+            begun["seal"] = seal_of(begun)
             write_tables(given)
-            write_text(path, json.dumps(begun, ensure_ascii=False))
-        before: dict[str, Any] = json.loads(path.read_text("utf-8"))
+            write_json(path, begun)
+        before = read_json_object(path)
     except OSError as error:
         raise InputError(f"Cannot write to --out {config.folder}: {error}") from error
     return config, before

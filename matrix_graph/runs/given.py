@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from matrix_graph.errors import InputError
-from matrix_graph.export.files import json_lines, read_json_lines, write_json_lines
+from matrix_graph.boundary.databases import LOCK
+from matrix_graph.boundary.files import leftover, read_bytes, read_json_lines, write_json_lines
+from matrix_graph.boundary.values import json_lines
 from matrix_graph.filtering.steps.contamination import read_benchmark
 from matrix_graph.runs.options import Options
 from matrix_graph.society.profiles import SHIPPED
 
 FILES = {"profiles": "profiles.jsonl", "decontaminate": "benchmark.jsonl"}
 """Where in the folder of a run the table of an option goes."""
-_LEFT = {*FILES.values(), *(f"{name}.part" for name in FILES.values())}
+_LEFT = {*FILES.values(), LOCK}
+_BEGUN = {*FILES.values(), "run.json"}
 
 C = TypeVar("C", bound=Options)
 
@@ -43,7 +45,7 @@ def others_in(folder: Path) -> list[Path]:
     """What is in a folder beside tables; these alone are what a run left that was killed as it
     began.
     """
-    return [path for path in folder.iterdir() if path.name.strip(".") not in _LEFT]
+    return [p for p in folder.iterdir() if p.name not in _LEFT and leftover(p.name) not in _BEGUN]
 
 
 def in_memory(config: C) -> C:
@@ -65,10 +67,15 @@ def digest(source: Path | str | Sequence[Mapping[str, Any]] | None) -> str:
     """
     if source is not None and not isinstance(source, str | Path):
         return hashlib.sha256(json_lines(source).encode()).hexdigest()
-    try:
-        return hashlib.sha256(Path(source or SHIPPED).read_bytes()).hexdigest()
-    except OSError as error:
-        raise InputError(f"Cannot read the profiles in {source}: {error}") from error
+    return hashlib.sha256(read_bytes(Path(source or SHIPPED))).hexdigest()
+
+
+def prompts_digest(folder: Path | None) -> str:
+    """SHA-256 of the user's own versions of prompts; nothing where there are none."""
+    if folder is None:
+        return ""
+    parts = [(path.name, digest(path)) for path in sorted(folder.glob("*.md"))]
+    return hashlib.sha256(json_lines([dict(parts)]).encode()).hexdigest()
 
 
 def same_benchmark(given: Path | Sequence[str] | None, before: Path | None) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -19,6 +18,8 @@ from pydantic import (
     model_validator,
 )
 
+from matrix_graph.boundary.files import read_yaml_file
+from matrix_graph.boundary.secrets import redacted
 from matrix_graph.errors import InputError
 
 
@@ -37,10 +38,7 @@ class Options(BaseModel):
         Raises:
             InputError: the file cannot be read, or an option is wrong; the message names it.
         """
-        try:
-            fields = yaml.safe_load(path.read_text("utf-8-sig")) or {} if path else {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"Cannot read the configuration {path}: {error}") from error
+        fields = (read_yaml_file(path) or {}) if path else {}
         if not isinstance(fields, dict):
             raise InputError(f"{path} must hold options as 'name: value' lines.")
         # `max-cost`, as on the command line, and `max_cost`.
@@ -124,8 +122,20 @@ def checked_url(base_url: str | None) -> None:
     url = urlsplit(base_url or "http://")
     if url.scheme not in ("http", "https"):
         raise ValueError("--base-url must start with http:// or https://")
-    if "@" in url.netloc or url.query:
+    if "@" in url.netloc or url.query or url.fragment:
         raise ValueError("--base-url may hold no key or password; set OPENAI_API_KEY")
+
+
+def checked_rewards(specs: Sequence[str]) -> None:
+    """See that the URLs of reward servers hold no key.
+
+    Raises:
+        ValueError: one does.
+    """
+    for spec in specs:
+        url = urlsplit(spec)
+        if url.scheme in ("http", "https") and ("@" in url.netloc or url.query or url.fragment):
+            raise ValueError("--reward URL may hold no key or password; set REWARD_API_KEY")
 
 
 _FLAGS: dict[str, Any] = {}
@@ -140,6 +150,7 @@ def _problems(error: ValidationError, options: Sequence[str], flags: bool) -> st
         if name and flags:
             name = "--" + name.replace("_", "-")
         reason = e["msg"].removeprefix("Value error, ")
+        shown = redacted(f"{e['input']!r:.200}")
         if e["type"] == "extra_forbidden":
             reason = "there is no such option"
             if e["loc"][0] in _ELSEWHERE and not flags:
@@ -147,5 +158,5 @@ def _problems(error: ValidationError, options: Sequence[str], flags: bool) -> st
             elif near := get_close_matches(str(e["loc"][0]), options, 1):
                 meant = near[0].replace("_", "-") if flags else near[0]
                 reason += f"; did you mean {meant}?"
-        problems.append(f"{name}: {reason} (given: {e['input']!r})" if name else reason)
+        problems.append(f"{name}: {reason} (given: {shown})" if name else reason)
     return "; ".join(dict.fromkeys(problems))

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
+from matrix_graph.boundary.databases import plain, prepare
+from matrix_graph.errors import InputError
 from matrix_graph.llm.tasks import acquired
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.runs.folder import CHECKPOINTS, mend_folder
@@ -38,7 +42,23 @@ async def _closed(store: ChromaStore) -> None:
 
 
 async def _connected(path: Path) -> AsyncSqliteSaver:
-    return AsyncSqliteSaver(await aiosqlite.connect(path))
+    await asyncio.to_thread(prepare, path, _TABLES)
+    return AsyncSqliteSaver(await aiosqlite.connect(path), serde=_PlainSerializer())
+
+
+_TABLES = plain("checkpoints", "writes")
+
+
+class _PlainSerializer(JsonPlusSerializer):
+    """Reads data and LangGraph's own types; whatever else a checkpoint names is not imported."""
+
+    def __init__(self) -> None:
+        super().__init__(allowed_msgpack_modules=None)
+
+    def loads_typed(self, data: tuple[str, bytes]) -> Any:
+        if data[0] not in ("null", "empty", "bytes", "bytearray", "msgpack"):
+            raise InputError(f"The checkpoints hold a value as {str(data[0])[:40]!r}.")
+        return super().loads_typed(data)
 
 
 async def _disconnected(saver: AsyncSqliteSaver) -> None:

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+import tempfile
+import weakref
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matrix_graph.boundary.databases import LOCK, is_held
+from matrix_graph.boundary.files import read_json_lines, read_json_object
+from matrix_graph.boundary.locks import is_held_here
+from matrix_graph.boundary.values import read_json
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines, read_json_object
 from matrix_graph.filtering.rows import answer_of, prompt_of
 from matrix_graph.llm.embedder import Embedder
 from matrix_graph.llm.journal import Entry, entries_in, last_at
 from matrix_graph.llm.models import NONE, embedding_model
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.memory.episodic import EpisodicMemory
+from matrix_graph.memory.folder import DATABASE, copy_folder
 from matrix_graph.memory.lane import Memory
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.filter_folder import SUMMARY
-from matrix_graph.runs.folder import read_society, read_summary
 from matrix_graph.runs.moments import Moment, moments_of
 from matrix_graph.runs.notebook import frame, summary_table
+from matrix_graph.runs.received import (
+    opened,
+    read_rejections,
+    read_scenarios,
+    read_society,
+    read_summary,
+)
 from matrix_graph.schema import Group, Rejection, Row, Scenario
 
 if TYPE_CHECKING:
@@ -61,8 +73,7 @@ class _Rows:
     @cached_property
     def rejections(self) -> list[Rejection]:
         """The dropped rows."""
-        path, needs = self.folder / "rejected.jsonl", Rejection.__required_keys__
-        return read_json_lines(path, needs)  # type: ignore[return-value]
+        return read_rejections(self.folder / "rejected.jsonl")
 
 
 class RunRecord(_Rows):
@@ -73,7 +84,7 @@ class RunRecord(_Rows):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = folder = Path(folder)
+        self.folder = folder = opened(folder)
         if not (folder / "run.json").is_file():
             raise InputError(
                 f"{folder} holds no run; make one with: matrix-graph run --out {folder}"
@@ -94,8 +105,7 @@ class RunRecord(_Rows):
     @cached_property
     def scenarios(self) -> list[Scenario]:
         """The scenarios in their order."""
-        path, needs = self.folder / "scenarios.jsonl", Scenario.__required_keys__
-        return read_json_lines(path, needs)  # type: ignore[return-value]
+        return read_scenarios(self.folder / "scenarios.jsonl")
 
     @cached_property
     def calls(self) -> dict[str, Entry]:
@@ -140,17 +150,30 @@ class RunRecord(_Rows):
         return self._memories[agent]
 
     def _read_memories(self, agent: str) -> dict[str, Memory]:
-        if not (self.folder / "chroma").is_dir():
+        if self._store is None:
             return {}
+        memory = EpisodicMemory(self._store, Embedder(embedding_model(NONE)))
+        return {f"{m.step}-{m.number}": m for m in run_sync(memory.aall(agent))}
+
+    @cached_property
+    def _store(self) -> ChromaStore | None:
+        """The run's store, or a copy of it: opening one writes."""
+        chroma = self.folder / "chroma"
+        if not (chroma / DATABASE).is_file():
+            return None
         try:
-            store = ChromaStore(self.folder / "chroma")
+            if is_held_here(chroma):
+                return ChromaStore(chroma)
+            if is_held(chroma / LOCK):
+                return None
+            copy = tempfile.mkdtemp(prefix="matrix-graph-")
+            weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
+            copy_folder(chroma, Path(copy) / "chroma")
+            store = ChromaStore(Path(copy) / "chroma")
         except InputError:
-            return {}
-        try:
-            memory = EpisodicMemory(store, Embedder(embedding_model(NONE)))
-            return {f"{m.step}-{m.number}": m for m in run_sync(memory.aall(agent))}
-        finally:
-            store.close()
+            return None
+        weakref.finalize(self, store.close)
+        return store
 
 
 class FilterRecord(_Rows):
@@ -161,7 +184,7 @@ class FilterRecord(_Rows):
     """
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = folder = Path(folder)
+        self.folder = folder = opened(folder)
         if not (folder / SUMMARY).is_file():
             raise InputError(
                 f"{folder} holds no filter run; make one with: matrix-graph filter ROWS --out "
@@ -181,5 +204,8 @@ class FilterRecord(_Rows):
 
 def asked(entry: Entry) -> list[dict[str, str]]:
     """The chat messages of a call."""
-    messages: list[dict[str, str]] = json.loads(entry.request)["messages"]
-    return messages
+    try:
+        asked = read_json(entry.request).get("messages") or []
+        return [{name: str(message[name]) for name in ("role", "content")} for message in asked]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise InputError(f"The journal holds no messages at {entry.slot[:80]}.") from error

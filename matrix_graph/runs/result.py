@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from matrix_graph.boundary.files import read_json_lines
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.filtering.rows import answer_of, prompt_of
 from matrix_graph.runs.ended import Ended
-from matrix_graph.runs.folder import read_summary
 from matrix_graph.runs.notebook import frame, summary_table
+from matrix_graph.runs.received import read_summary
 from matrix_graph.schema import Row
 
 if TYPE_CHECKING:

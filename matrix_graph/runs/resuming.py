@@ -12,13 +12,13 @@ from matrix_graph.errors import InputError
 from matrix_graph.generation.requirements import Requirement, read_requirements
 from matrix_graph.llm.models import ModelObject
 from matrix_graph.runs.config import RunConfig
-from matrix_graph.runs.folder import read_summary
-from matrix_graph.runs.given import digest, same_benchmark, tables_in
+from matrix_graph.runs.given import digest, prompts_digest, same_benchmark, tables_in
+from matrix_graph.runs.received import check_trust, read_summary
 from matrix_graph.runs.stretches import Stretch, stretches_of
 
 MAY_CHANGE = {
     *("out", "durability", "max_calls", "max_cost", "price", "concurrency", "timeout", "base_url"),
-    *("strict", "offline", "play"),
+    *("strict", "offline", "play", "trust"),
 }
 """Options that a resumed run may be given anew."""
 MAY_GROW = {"rows", "scenarios", "requirements"}
@@ -55,6 +55,13 @@ def resumed(config: RunConfig) -> Resumed:
             f"The profiles of the run in {config.folder} have changed since it began; start anew "
             "with --overwrite."
         )
+    check_trust(config.folder, before, config)
+    prompts = began["prompts"]
+    if before.get("prompts_digest", "") != prompts_digest(Path(prompts) if prompts else None):
+        raise InputError(
+            f"The prompts in {prompts} have changed since the run in {config.folder} began; put "
+            "them back, or start anew with --overwrite."
+        )
     given = {name: getattr(config, name) for name in config.model_fields_set}
     for name in sorted(given.keys() - MAY_CHANGE - MAY_GROW):
         if not _as_before(name, config, before):
@@ -71,7 +78,9 @@ def resumed(config: RunConfig) -> Resumed:
     if fields["requirements"]:
         for name in ("kind", "domain", "max_tokens"):
             fields.pop(name)
-    resumed = RunConfig.model_validate(fields | {"offline": False} | tables | anew).checked()
+    resumed = RunConfig.model_validate(
+        fields | {"offline": False, "trust": False} | tables | anew
+    ).checked()
     if missing := [] if resumed.offline else objects_of(resumed):
         raise InputError(
             f"The run in {config.folder} began with objects for {', '.join(missing)}; give them "
@@ -93,7 +102,7 @@ def branched(before: Mapping[str, Any], out: Path, models: RunConfig | None) -> 
     Raises:
         InputError: one of them is missing.
     """
-    given = models.model_fields_set & MODELS if models else set()
+    given = models.model_fields_set & (MODELS | {"trust"}) if models else set()
     held = {name: getattr(models, name) for name in given}
     began = {
         name: before["config"].get(name) or RunConfig.model_fields[name].default for name in MODELS

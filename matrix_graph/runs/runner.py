@@ -7,7 +7,6 @@ journal.sqlite  checkpoints.sqlite  chroma/
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 import time
 from collections.abc import Mapping, Sequence
@@ -19,10 +18,10 @@ from typing import Any, cast
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Command
 
+from matrix_graph.boundary.files import write_json, write_json_lines, write_text
 from matrix_graph.context import Context
 from matrix_graph.errors import InputError, PersonAsked, RunPaused, StoreFailed
 from matrix_graph.export.card import card
-from matrix_graph.export.files import write_json_lines, write_text
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
 from matrix_graph.generation.requirements import Requirement
@@ -38,18 +37,17 @@ from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.estimates import estimate
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.folder import (
-    FORMAT,
     begin_folder,
     check_folder,
     claimed,
     clear_folder,
-    read_society,
     versions,
 )
 from matrix_graph.runs.given import in_memory
 from matrix_graph.runs.notes import notes_on
 from matrix_graph.runs.places import checkpoints_in, store_in
 from matrix_graph.runs.probe import probe
+from matrix_graph.runs.received import FORMAT, read_society, seal_of, sealed
 from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.resuming import resumed
 from matrix_graph.runs.shown import Listener, listening
@@ -315,7 +313,7 @@ class _Session:
         by_id = dict(zip((p.id for p in personas), vectors, strict=True))
         self.similarity = homophily(groups, by_id)
         saved = {"groups": groups_to_json(groups), "homophily": self.similarity}
-        await asyncio.to_thread(write_text, path, json.dumps(saved, ensure_ascii=False))
+        await asyncio.to_thread(write_json, path, saved)
         return groups
 
     async def _graph(
@@ -429,6 +427,7 @@ class _Session:
             "format": FORMAT,
             "config": self.config.public(),
             "profiles_digest": self.before["profiles_digest"],
+            "prompts_digest": self.before.get("prompts_digest", ""),
             "versions": versions(),
             "models": {
                 "chat": resources.model.name,
@@ -452,9 +451,12 @@ class _Session:
             summary["asked"] = dict(self.asked)
         if "forked" in self.before:
             summary["forked"] = self.before["forked"]
+        # What was only looked at stays a stranger's.
+        trusted = sealed(self.before) or self.config.trust or not self.config.offline
+        summary["seal"] = seal_of(summary) if trusted else ""
         _write_summary(self.config.folder, summary)
         return summary
 
 
 def _write_summary(out: Path, summary: Mapping[str, Any]) -> None:
-    write_text(out / "run.json", json.dumps(summary, ensure_ascii=False, indent=2) + "\n")
+    write_json(out / "run.json", summary, indent=2)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.runs.progress import Progress, Stage
 
 Listener = Callable[[dict[str, Any]], None]
@@ -26,20 +26,10 @@ _REDRAWN = 0.4
 _BAD_ROWS = 5
 
 
-class Stderr(Console):
-    """Standard error, for what may be shown there; where nobody reads it any more, for nothing."""
-
-    def __init__(self) -> None:
-        super().__init__(stderr=True, highlight=False)
-
-    def on_broken_pipe(self) -> None:
-        self.quiet = True
-
-
 @contextmanager
-def shown(progress: Progress, console: Console | None = None) -> Iterator[None]:
+def shown(progress: Progress, console: TextConsole | None = None) -> Iterator[None]:
     """Show `progress` as long as the block lasts, in a way that goes with the place."""
-    console = console or Stderr()
+    console = console or TextConsole(stderr=True)
     if _in_notebook():
         show: Any = _in_cell(progress)
     elif console.is_terminal:
@@ -94,7 +84,7 @@ def _redrawn(draw: Any, every: float) -> Iterator[None]:
 
 
 @contextmanager
-def _on_terminal(progress: Progress, console: Console) -> Iterator[None]:
+def _on_terminal(progress: Progress, console: TextConsole) -> Iterator[None]:
     columns = (
         TextColumn("{task.description:<12}", markup=False),
         BarColumn(bar_width=24),
@@ -110,7 +100,7 @@ def _on_terminal(progress: Progress, console: Console) -> Iterator[None]:
         if progress.stages and not told:
             told = True
             for line in _noted(progress):
-                console.print(line, markup=False)
+                console.print(line)
         stages = list(progress.stages.values())
         latest = max(stages, key=lambda stage: stage.seen, default=None)
         for stage in stages:
@@ -130,7 +120,7 @@ def _on_terminal(progress: Progress, console: Console) -> Iterator[None]:
 
 
 @contextmanager
-def _in_lines(progress: Progress, console: Console) -> Iterator[None]:
+def _in_lines(progress: Progress, console: TextConsole) -> Iterator[None]:
     began, last = time.monotonic(), ""
     told = False
 
@@ -139,10 +129,10 @@ def _in_lines(progress: Progress, console: Console) -> Iterator[None]:
         if progress.stages and not told:
             told = True
             for noted in _noted(progress):
-                console.print(noted, markup=False, soft_wrap=True)
+                console.print(noted, soft_wrap=True)
         if progress.line != last and time.monotonic() - began >= EVERY:
             last = progress.line
-            console.print(f"{time.strftime('%H:%M:%S')} {last}", markup=False, soft_wrap=True)
+            console.print(f"{time.strftime('%H:%M:%S')} {last}", soft_wrap=True)
 
     with _redrawn(draw, EVERY):
         yield

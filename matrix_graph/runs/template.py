@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from matrix_graph.boundary.files import write_json, write_text
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import write_text
 from matrix_graph.runs.options import Options
 
 
@@ -26,7 +26,7 @@ def write_template(config: type[Options], path: Path) -> Path:
     for file in (path, schema):
         if file.exists():
             raise InputError(f"{file} is there already; name another file.")
-    write_text(schema, json.dumps(json_schema(config), ensure_ascii=False, indent=2) + "\n")
+    write_json(schema, json_schema(config), indent=2)
     write_text(path, f"# yaml-language-server: $schema={schema.name}\n{template(config)}")
     return schema
 

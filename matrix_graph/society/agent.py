@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
+from matrix_graph.boundary.quoting import listed, numbered, one_line
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.llm.caller import ChatMessage
@@ -20,7 +21,9 @@ from matrix_graph.society.messages import remembered
 from matrix_graph.society.state import Outcome, Turn, time_of
 
 MAX_TOKENS = 200
-STATUS = re.compile(r"(?:\A|\n|(?<=[.!?])\s)[^\w\n]*(CONTINUE|GOAL REACHED)\W*\Z")
+_STATUS = re.compile(
+    r"(?<![^\w\n])(?=[^\w\n]*+(CONTINUE|GOAL REACHED)\W*+\Z)(?:(?<!\w)|[^\w\n]*?[.!?](?=\s))"
+)
 _UNKNOWN = "(nothing comes to mind)"
 
 
@@ -60,14 +63,14 @@ def asked_of(persona: Persona, turn: Turn, res: Resources) -> list[ChatMessage]:
     return res.prompts.render(
         "agent",
         "act_reaction" if turn["observations"] else "act_goal",
-        name=persona.name,
-        description=persona.profile.description,
-        personality=persona.personality,
-        goal=persona.goal,
-        plan="\n".join(f"{n}. {step}" for n, step in enumerate(plan, 1)),
-        memories=_listed(turn["memories"]),
-        plan_step=turn["plan_step"] or "nothing in particular; your plan is carried out",
-        observations=_listed([remembered(m) for m in turn["observations"]]),
+        name=one_line(persona.name),
+        description=one_line(persona.profile.description),
+        personality=one_line(persona.personality),
+        goal=one_line(persona.goal),
+        plan=numbered(plan),
+        memories=listed(turn["memories"]) or _UNKNOWN,
+        plan_step=one_line(turn["plan_step"]) or "nothing in particular; your plan is carried out",
+        observations=listed(remembered(m) for m in turn["observations"]),
     )
 
 
@@ -75,9 +78,7 @@ def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
     """What comes of an agent's words: an action with its status, or a failure where there is no
     action in them.
     """
-    status = STATUS.search(text)
-    mark = status.group(1) if status else ""
-    body = STATUS.sub("", text).strip()
+    body, mark = parted(text)
     if not body:
         return failed(turn, "the agent said nothing but its status", call)
     return Outcome(
@@ -93,6 +94,12 @@ def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
         reason="",
         recalled=turn.get("recalled", []),
     )
+
+
+def parted(text: str) -> tuple[str, str]:
+    """What was said or done, and the status at its end, if any."""
+    status = _STATUS.search(text)
+    return (text[: status.end()].strip(), status[1]) if status else (text.strip(), "")
 
 
 def failed(turn: Turn, reason: str, call: str) -> Outcome:
@@ -117,7 +124,3 @@ def slot_of(turn: Turn) -> Slot:
     return Slot(
         stage="society", who=turn["agent"], what="act", round=turn["round"], step=turn["step"]
     )
-
-
-def _listed(lines: list[str]) -> str:
-    return "\n".join(f"- {line}" for line in lines) or _UNKNOWN

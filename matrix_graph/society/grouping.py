@@ -46,8 +46,12 @@ def form_groups(
     if communication == "random":
         labels = np.asarray(random.Random(seed).sample(labels.tolist(), len(labels)))
     clusters = [np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())]
+    kind = "group"
+    while any(persona.id.startswith(f"{kind}-") for persona in personas):
+        # Groups and people have memories and places in one journal.
+        kind += "s"
     return tuple(
-        Group(f"group-{number:03}", tuple(personas[i] for i in members.tolist()))
+        Group(f"{kind}-{number:03}", tuple(personas[i] for i in members.tolist()))
         for number, members in enumerate(clusters, 1)
     )
 

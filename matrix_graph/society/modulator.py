@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, create_model
 
+from matrix_graph.boundary.quoting import numbered
 from matrix_graph.errors import CallFailed
 from matrix_graph.llm.caller import ChatMessage
 from matrix_graph.llm.prompts import Prompts
@@ -77,7 +78,7 @@ class Modulator:
             "summarise",
             members=members_of(self.group),
             names=_names_of(self.group),
-            scenario=_numbered(self._line(a["agent"], a["text"]) for a in actions),
+            scenario=numbered(self._line(a["agent"], a["text"]) for a in actions),
         )
         slot = self._slot("summary")
         try:
@@ -141,7 +142,7 @@ class _Delivery:
             self.slot.what,
             members=members_of(self.group),
             names=_names_of(self.group),
-            **{variable: _numbered(item.text for item in items)},
+            **{variable: numbered(item.text for item in items)},
         )
 
     def schema(self, items: int) -> type[Any]:
@@ -176,9 +177,9 @@ class _Exchange:
             "exchange",
             members=members_of(self.group),
             names=_names_of(self.group),
-            scenario=_numbered(item.text for item in items),
-            candidates=_numbered(group.text for group in self.others),
-            candidate_names=_numbered(
+            scenario=numbered(item.text for item in items),
+            candidates=numbered(group.text for group in self.others),
+            candidate_names=numbered(
                 ", ".join(m.name for m in group.members) for group in self.others
             ),
         )
@@ -205,11 +206,11 @@ def members_of(group: Group) -> str:
     for member in group.members:
         goal = f" Goal: {member.goal}" if member.goal else ""
         lines.append(f"{member.name}: {member.profile.description}{goal}")
-    return _numbered(lines)
+    return numbered(lines)
 
 
 def _names_of(group: Group) -> str:
-    return _numbered(m.name for m in group.members)
+    return numbered(m.name for m in group.members)
 
 
 @cache
@@ -236,7 +237,3 @@ def _exchange_schema(actions: int, groups: int) -> type[Any]:
 
 def _positions(numbers: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted({n - 1 for n in numbers}))
-
-
-def _numbered(lines: Iterable[str]) -> str:
-    return "\n".join(f"{n}. {line}" for n, line in enumerate(lines, 1))

@@ -20,12 +20,12 @@ from matrix_graph.llm.provider import fault_of, reason_of
 from matrix_graph.resources import opened
 from matrix_graph.schema import Persona
 from matrix_graph.society.agent import (
-    STATUS,
     Acted,
     AgentNode,
     asked_of,
     failed,
     outcome_of,
+    parted,
     slot_of,
 )
 from matrix_graph.society.state import Turn
@@ -131,7 +131,7 @@ def _takes_messages(runnable: Runnable[Any, Any]) -> bool:
 
 
 def _action(answer: Any) -> str:
-    if not isinstance(answer, str) or not STATUS.sub("", answer).strip():
+    if not isinstance(answer, str) or not parted(answer)[0]:
         raise InputError("Resume with the text of the action, in words.")
     return answer
 

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, StringConstraints
 
+from matrix_graph.boundary.quoting import listed, one_line
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.llm.slot import Slot
@@ -63,9 +64,9 @@ async def awrite_personas(
 async def _write(profile: Profile, res: Resources) -> Persona | Failure:
     messages = res.prompts.render(
         "persona",
-        name=profile.name,
-        description=profile.description,
-        posts="\n".join(f"- {post}" for post in profile.posts) or "- (nothing)",
+        name=one_line(profile.name),
+        description=one_line(profile.description),
+        posts=listed(profile.posts) or "- (nothing)",
     )
     try:
         slot = Slot(stage="persona", who=profile.id)

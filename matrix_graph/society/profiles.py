@@ -15,6 +15,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from matrix_graph.boundary.files import read_text
+from matrix_graph.boundary.quoting import one_line
+from matrix_graph.boundary.values import read_json
 from matrix_graph.errors import InputError
 from matrix_graph.schema import Profile
 from matrix_graph.society.scrub import scrub
@@ -111,10 +114,7 @@ def _fields(profile: Profile) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        lines = path.read_text("utf-8-sig").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the profiles in {path}: {error}") from error
+    lines = read_text(path).split("\n")
     return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
@@ -126,21 +126,25 @@ def sample_profiles(profiles: Sequence[Profile], count: int, seed: int) -> list[
     """
     rng = random.Random(seed)
     chosen: list[Profile] = []
+    ids = {profile.id for profile in profiles}
     for turn in range(-(-count // len(profiles))):
         shuffled = rng.sample(profiles, len(profiles))
-        chosen.extend(p if turn == 0 else _variation(p, turn + 1, rng) for p in shuffled)
+        chosen.extend(p if turn == 0 else _variation(p, turn + 1, rng, ids) for p in shuffled)
     return chosen[:count]
 
 
-def _variation(profile: Profile, turn: int, rng: random.Random) -> Profile:
+def _variation(profile: Profile, turn: int, rng: random.Random, ids: set[str]) -> Profile:
+    """Another person of that profile, whose id is none of `ids`."""
     posts = rng.sample(profile.posts, max(len(profile.posts) - 1, min(1, len(profile.posts))))
-    return replace(
-        profile, id=f"{profile.id}-{turn}", name=f"{profile.name} {turn}", posts=tuple(posts)
-    )
+    name = f"{profile.id}-{turn}"
+    while name in ids:
+        name += "x"
+    ids.add(name)
+    return replace(profile, id=name, name=f"{profile.name} {turn}", posts=tuple(posts))
 
 
 def _read(row: str | dict[str, Any], default_id: str) -> Profile:
-    data: Any = json.loads(row) if isinstance(row, str) else row
+    data: Any = read_json(row) if isinstance(row, str) else row
     if not isinstance(data, dict):
         raise ValueError("not a JSON object")
     try:
@@ -152,10 +156,10 @@ def _read(row: str | dict[str, Any], default_id: str) -> Profile:
     line = _Line.model_validate(data)
     return Profile(
         id=_NOT_IN_IDS.sub("-", scrub(line.id or default_id))[:64],
-        name=scrub(line.name),
+        name=one_line(scrub(line.name)),
         description=scrub(line.description),
         posts=tuple(scrub(post) for post in line.posts),
-        extra=line.model_extra or {},
+        extra=_scrubbed(line.model_extra or {}),
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
 from matrix_graph.asking import ask
+from matrix_graph.boundary.values import read_json
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, InputError
 from matrix_graph.llm.caller import Caller, ChatMessage
@@ -151,7 +152,7 @@ class Person:
             return json.dumps(ask(asked, checked), ensure_ascii=False)
 
         described = json.dumps(asked | dict(self.apart), ensure_ascii=False)
-        answer = json.loads(await self.journal.kept(question.slot, "person", described, decision))
+        answer = read_json(await self.journal.kept(question.slot, "person", described, decision))
         place = {name: n for n, name in enumerate(question.candidates)}
         call = str(question.slot.at(1))
         choices = []

@@ -5,7 +5,7 @@ cap reached, 6 a person is asked, 130 and 143 stopped.
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import shlex
 import signal
 import sys
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
+from matrix_graph.boundary.screen import TextConsole, TextHandler, print_json
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.snapshot import record_of
 from matrix_graph.errors import InputError, MatrixError, RunPaused
@@ -32,12 +32,11 @@ from matrix_graph.runs.estimates import estimate as estimated
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.runs.filter_runner import afilter_rows, arefilter
 from matrix_graph.runs.options import Options
-from matrix_graph.runs.shown import Stderr
 from matrix_graph.runs.template import write_template
 from matrix_graph.terminal.filtered import print_filtered
 from matrix_graph.terminal.options import options_of
 from matrix_graph.terminal.screen import Screen
-from matrix_graph.terminal.session import answered, prices, stepped, stoppable
+from matrix_graph.terminal.session import agreed, answered, prices, signalled, stepped, stoppable
 from matrix_graph.terminal.summary import print_rows, print_run
 from matrix_graph.terminal.trace import trace as traced
 from matrix_graph.terminal.view import LogFile, Quiet, Verbose, View
@@ -55,12 +54,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-err = Stderr()
+err = TextConsole(stderr=True)
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"matrix-graph {version('matrix-graph')}\n")
+        TextConsole().print(f"matrix-graph {version('matrix-graph')}")
         raise typer.Exit
 
 
@@ -76,6 +75,7 @@ def main(
         # Where a terminal cannot show all characters, the others are escaped.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    logging.getLogger().addHandler(TextHandler())
 
 
 @app.command()
@@ -106,6 +106,7 @@ def run(
         settings = RunConfig.load(_one(config, config_file), options)
         if debug and as_json:
             raise InputError("--debug and --json exclude each other.")
+        settings = agreed(settings, err) if resume else settings
         if debug:
             result = stepped(settings, resume, overwrite, stopped, view)
         else:
@@ -117,9 +118,7 @@ def run(
         _tell_stopped(settings.folder)
         raise typer.Exit(128 + (stopped[0] if stopped else signal.SIGINT)) from None
     if as_json:
-        sys.stdout.write(
-            json.dumps({"out": str(result.out), **result.summary}, ensure_ascii=False) + "\n"
-        )
+        print_json({"out": str(result.out), **result.summary})
     _write_page(result.out)
     if not quiet:
         print_run(result, err)
@@ -147,7 +146,7 @@ def estimate(
         _fail(error, as_json)
     if as_json:
         parts = {part.name: part.calls for part in foreseen.parts}
-        sys.stdout.write(json.dumps(foreseen.totals() | {"calls_by_part": parts}) + "\n")
+        print_json(foreseen.totals() | {"calls_by_part": parts})
         return
     table = Table("calls for", "calls", "tokens in", "tokens out", box=None)
     for part in foreseen.parts:
@@ -164,7 +163,7 @@ def estimate(
         f"{foreseen.output_tokens:,}",
         style="bold",
     )
-    out = Console(highlight=False)
+    out = TextConsole()
     out.print(table)
     if foreseen.cost:
         out.print(f"About {foreseen.cost:.2f} USD.")
@@ -181,7 +180,7 @@ def show(
 ) -> None:
     """Read some rows of a finished run, each with where it comes from."""
     try:
-        print_rows(folder, rows, Console(highlight=False))
+        print_rows(folder, rows, TextConsole())
     except MatrixError as error:
         _fail(error, as_json=False)
 
@@ -198,7 +197,7 @@ def trace(
         tree = traced(folder, row)
     except MatrixError as error:
         _fail(error, as_json=False)
-    Console(highlight=False).print(tree)
+    TextConsole().print(tree)
 
 
 @app.command(name="report")
@@ -216,6 +215,9 @@ def report_page(
 @app.command()
 def debug(
     folder: Annotated[Path, typer.Argument(help="a run's folder, also of one that is going on")],
+    trust: Annotated[
+        bool, typer.Option("--trust", help="branches may ask the models that the folder names")
+    ] = False,
 ) -> None:
     """Step through a run, see who knew what and why, change the past and compare what comes of it.
 
@@ -225,7 +227,7 @@ def debug(
     try:
         record = record_of(folder)
         price = record.summary["config"].get("price") or {}
-        screen = Screen(Debugger(record), folder, Console(highlight=False), prices(price))
+        screen = Screen(Debugger(record), folder, TextConsole(), prices(price), trust=trust)
     except MatrixError as error:
         _fail(error, as_json=False)
     screen.loop()
@@ -247,7 +249,7 @@ def export(
     for name, count in done.rows.items():
         err.print(f"{count:>8,}  {done.folder / name}", soft_wrap=True)
     for reason, n in Counter(refused["reason"] for refused in done.refused).items():
-        err.print(f"{n:>8,}  left out: {reason}", markup=False, soft_wrap=True)
+        err.print(f"{n:>8,}  left out: {reason}", soft_wrap=True)
 
 
 @app.command(name="filter")
@@ -267,12 +269,13 @@ def filter_file(
     """Keep of any data set what training learns from; say what goes and why, and write controls to
     train beside.
     """
+    stopped: list[signal.Signals] = []
     try:
         settings = FilterConfig.load(config, options)
         with View(err, quiet, verbose, log_file).listening() as listen:
             options = {"resume": resume, "overwrite": overwrite}
             work = afilter_rows(rows, settings, listen=listen, progress=False, **options)
-            result = asyncio.run(work)
+            result = asyncio.run(signalled(work, stopped, err))
     except MatrixError as error:
         if not isinstance(error, InputError):
             err.print(
@@ -280,12 +283,12 @@ def filter_file(
                 "answered."
             )
         _fail(error, as_json=False)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         err.print(
             f"Stopped. Go on with the same command and --resume; {settings.folder} keeps what was "
             "answered."
         )
-        raise typer.Exit(128 + signal.SIGINT) from None
+        raise typer.Exit(128 + (stopped[0] if stopped else signal.SIGINT)) from None
     _write_page(result.out)
     if not quiet:
         print_filtered(result, err)
@@ -329,11 +332,10 @@ def preview(
         raise typer.Exit(128 + signal.SIGINT) from None
     _write_page(result.out)
     if result.ended.status == "complete":
-        print_rows(result.out, 2, Console(highlight=False))
+        print_rows(result.out, 2, TextConsole())
     err.print(
         f"Ended {result.ended}. In {result.out}. The whole takes about {foreseen.calls:,} calls"
         + (f", {foreseen.cost:.2f} USD." if foreseen.cost else "."),
-        markup=False,
         soft_wrap=True,
     )
     raise typer.Exit(128 + stopped[0] if stopped else result.ended.exit_code)
@@ -353,7 +355,7 @@ def init(
         schema = write_template(CONFIGURATIONS[of], file)
     except MatrixError as error:
         _fail(error, as_json=False)
-    err.print(f"Written: {file} and {schema}", markup=False, soft_wrap=True)
+    err.print(f"Written: {file} and {schema}", soft_wrap=True)
 
 
 def _write_page(folder: Path) -> None:
@@ -361,7 +363,7 @@ def _write_page(folder: Path) -> None:
     try:
         write_report(folder)
     except MatrixError as error:
-        err.print(f"There is no page: {error}", markup=False, soft_wrap=True)
+        err.print(f"There is no page: {error}", soft_wrap=True)
 
 
 def _one(config: Path | None, config_file: Path | None) -> Path | None:
@@ -372,9 +374,9 @@ def _one(config: Path | None, config_file: Path | None) -> Path | None:
 
 def _fail(error: MatrixError, as_json: bool) -> NoReturn:
     if as_json:
-        sys.stdout.write(json.dumps({"error": str(error)}) + "\n")
+        print_json({"error": str(error)})
     label = "Bad input" if isinstance(error, InputError) else "Error"
-    err.print(f"{label}: {error}", markup=False, soft_wrap=True)
+    err.print(f"{label}: {error}", soft_wrap=True)
     if isinstance(error, RunPaused):
         raise typer.Exit(Ended.by(error).exit_code)
     raise typer.Exit(2 if isinstance(error, InputError) else 1)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.runs.filter_folder import FilterResult
 
 
-def print_filtered(result: FilterResult, out: Console) -> None:
+def print_filtered(result: FilterResult, out: TextConsole) -> None:
     """What a filter run came to."""
     summary = result.summary
     table = Table("step", "left", "dropped", "why", box=None)
     table.add_row("given", f"{summary['given']:,}", "", "")
     for stage in summary["funnel"]:
-        why = escape(", ".join(f"{n:,} × {rule}" for rule, n in stage["rules"].items()))
+        why = ", ".join(f"{n:,} × {rule}" for rule, n in stage["rules"].items())
         table.add_row(
-            escape(stage["step"]),
+            stage["step"],
             f"{stage['left']:,}",
             f"{stage['dropped']:,}" if stage["dropped"] else "",
             why,
@@ -39,13 +38,12 @@ def print_filtered(result: FilterResult, out: Console) -> None:
         )
     out.print(
         f"{summary['kept']:,} of {summary['given']:,} rows kept in {result.out / 'dataset'}",
-        markup=False,
         soft_wrap=True,
     )
-    out.print(f"As a page: {result.out / 'report.html'}", markup=False, soft_wrap=True)
+    out.print(f"As a page: {result.out / 'report.html'}", soft_wrap=True)
 
 
-def _print_effects(summary: dict[str, Any], out: Console) -> None:
+def _print_effects(summary: dict[str, Any], out: TextConsole) -> None:
     drawn_from = summary["controls"]["drawn_from"]
     table = Table(
         "", "kept", "random", "of the same lengths", f"kept − random ({drawn_from}; 95 %)", box=None
@@ -55,7 +53,7 @@ def _print_effects(summary: dict[str, Any], out: Console) -> None:
         sure = "" if apart["low"] <= 0 <= apart["high"] else " *"
         means = [f"{row[name]['mean']:.3g}" for name in ("kept", "random", "length_matched")]
         table.add_row(
-            escape(row["measure"]),
+            row["measure"],
             *means,
             f"{apart['mean']:+.3g} [{apart['low']:+.3g}, {apart['high']:+.3g}]{sure}",
         )

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.errors import InputError
 from matrix_graph.llm.budget import Price
@@ -18,7 +18,6 @@ from matrix_graph.llm.usage import Usage
 from matrix_graph.runs.moments import Moment
 from matrix_graph.runs.record import asked
 from matrix_graph.society.state import STEPS
-from matrix_graph.terminal.trace import printable
 
 
 class Look:
@@ -29,7 +28,7 @@ class Look:
     """
 
     def __init__(
-        self, debugger: Debugger, out: Console, price: Callable[[str], Price | None]
+        self, debugger: Debugger, out: TextConsole, price: Callable[[str], Price | None]
     ) -> None:
         self.debugger = debugger
         self._out = out
@@ -109,7 +108,7 @@ class Look:
                 f"{recollection[name]:.2f}"
                 for name in ("score", "relevance", "recency", "importance")
             )
-            table.add_row(recollection["memory"], *scores, Text(printable(text)))
+            table.add_row(recollection["memory"], *scores, Text(text))
         self._out.print(table)
 
     def calls(self, prefix: str) -> None:
@@ -194,4 +193,4 @@ class Look:
 
 def said(label: str, text: str) -> Text:
     """A text with its label, both as they may go to a terminal."""
-    return Text.assemble((f"{printable(label)}  ", "bold cyan"), printable(text))
+    return Text.assemble((f"{label}  ", "bold cyan"), text)

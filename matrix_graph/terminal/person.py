@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
-
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.schema import Group, Persona
 from matrix_graph.terminal.look import said
 
@@ -14,7 +13,7 @@ from matrix_graph.terminal.look import said
 class Person:
     """Answers what a run asks. Ctrl-D or Ctrl-C leave: the run waits, for days if need be."""
 
-    def __init__(self, groups: Sequence[Group], out: Console) -> None:
+    def __init__(self, groups: Sequence[Group], out: TextConsole) -> None:
         self._members = {member.id: member for group in groups for member in group.members}
         self._groups = {group.id: group for group in groups}
         self._out = out

@@ -7,21 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar, get_args
 
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from matrix_graph.amendments import AmendmentKind
+from matrix_graph.boundary.files import read_json_lines, write_json_lines
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.debugger.branch import asked_anew, diff_runs, preference_pair
 from matrix_graph.debugger.changes import CallEdit, Change
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.errors import InputError, MatrixError
-from matrix_graph.export.files import read_json_lines, write_json_lines
 from matrix_graph.llm.budget import Price, list_price
 from matrix_graph.llm.journal import clean
+from matrix_graph.runs.config import RunConfig
 from matrix_graph.terminal.look import Look
-from matrix_graph.terminal.trace import printable
 
 SHORT = {"n": "next", "s": "step", "c": "continue", "b": "break", "q": "quit", "exit": "quit"}
 
@@ -35,6 +34,7 @@ class Screen(cmd.Cmd):
     Args:
         folder: Where branches and pairs go.
         price: US dollars per million tokens of a model, where they are known.
+        trust: Branches of a run that somebody else began may ask the models that it names.
     """
 
     prompt = "(matrix) "
@@ -44,14 +44,17 @@ class Screen(cmd.Cmd):
         self,
         debugger: Debugger,
         folder: Path,
-        out: Console,
+        out: TextConsole,
         price: Callable[[str], Price | None] = list_price,
+        *,
+        trust: bool = False,
     ) -> None:
         super().__init__()
         self.debugger = debugger
         self.other: Debugger | None = None
         self._all = [debugger]
         self._folder = folder
+        self._models = RunConfig(trust=True) if trust else None
         self._out = out
         self._look = Look(debugger, out, price)
 
@@ -150,7 +153,7 @@ class Screen(cmd.Cmd):
         on to the end, past all breakpoints
         """
         name = self.debugger.of.name
-        with self._out.status(f"{escape(name)} goes on to its end; Ctrl-C holds it"):
+        with self._out.status(Text(f"{name} goes on to its end; Ctrl-C holds it")):
             self.debugger.finish()
         ended = self.debugger.of.ended or "at its end"
         self._look.say(name, f"{ended}; {len(self.debugger.moments)} turns")
@@ -303,11 +306,11 @@ class Screen(cmd.Cmd):
         """
         here, there = self.debugger.of, self._beside().of
         differences = diff_runs(here, there)
-        names = [escape(printable(past.name)) for past in (here, there)]
+        names = [past.name for past in (here, there)]
         table = Table("action", *names, show_lines=True)
         for difference in differences:
             sides = (a["text"] if a else "(nothing)" for a in (difference.here, difference.there))
-            table.add_row(difference.id, *(Text(printable(side)) for side in sides))
+            table.add_row(difference.id, *(Text(side) for side in sides))
         self._out.print(table if differences else "no action differs")
         if not (here.over and there.over):
             self._look.say("·", "as far as both have come; switch and finish take one to its end")
@@ -366,7 +369,7 @@ class Screen(cmd.Cmd):
         number = 1
         while (out := Path(f"{self._folder}-branch-{number}")).exists():
             number += 1
-        self.other = self.debugger.fork(change, out)
+        self.other = self.debugger.fork(change, out, models=self._models)
         self._all.append(self.other)
         self._look.say("branch", f"{out}; diff compares, switch goes over to it")
         self._look.at(self.other)

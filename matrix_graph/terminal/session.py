@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from rich.console import Console
-
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.debugger.sources import LiveRun
 from matrix_graph.llm.budget import Price, list_price
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.progress import Progress
+from matrix_graph.runs.received import Untrusted, check_trust, read_summary
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.runner import arun
@@ -26,6 +26,8 @@ from matrix_graph.runs.shown import shown
 from matrix_graph.terminal.person import Person
 from matrix_graph.terminal.screen import Screen
 from matrix_graph.terminal.view import View
+
+T = TypeVar("T")
 
 
 async def stoppable(
@@ -54,8 +56,39 @@ async def stoppable(
             return RunResult.of(config.folder)
 
 
+async def signalled(
+    work: Coroutine[Any, Any, T], stopped: list[signal.Signals], err: TextConsole
+) -> T:
+    """`work`, which Ctrl-C and SIGTERM stop."""
+    with stopping(stopped, err):
+        return await work
+
+
+def agreed(config: RunConfig, err: TextConsole) -> RunConfig:
+    """What a run is resumed with; of one that somebody else began, after the person at this
+    terminal has seen whom it would ask.
+
+    Raises:
+        InputError: they do not agree, or nobody is there.
+    """
+    if not (config.folder / "run.json").is_file():
+        return config
+    try:
+        check_trust(config.folder, read_summary(config.folder), config)
+    except Untrusted as error:
+        if not sys.stdin.isatty():
+            raise
+        err.print(str(error), soft_wrap=True)
+        if TextConsole().input("Agree? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise
+        return RunConfig.model_validate(
+            {n: getattr(config, n) for n in config.model_fields_set} | {"trust": True}
+        )
+    return config
+
+
 @contextmanager
-def stopping(stopped: list[signal.Signals], err: Console) -> Iterator[None]:
+def stopping(stopped: list[signal.Signals], err: TextConsole) -> Iterator[None]:
     """Cancel the running task at Ctrl-C, SIGTERM and where the terminal goes away (unless that is
     to be ignored, as under nohup); a second one ends the process.
     """
@@ -85,7 +118,7 @@ def answered(
 ) -> RunResult:
     """Ask the person at this terminal what the run asks people, for as long as they stay."""
     while result.asked and sys.stdin.isatty() and not stopped:
-        person, answers = Person(RunRecord(result.out).groups, Console(highlight=False)), {}
+        person, answers = Person(RunRecord(result.out).groups, TextConsole()), {}
         try:
             for name, question in result.asked.items():
                 answers[name] = person.answer(question)
@@ -111,7 +144,7 @@ def stepped(
         with shown(progress, view.err):
             debugger.agent()
         debugger.agent(-1)
-        Screen(debugger, config.folder, Console(highlight=False), prices(config.prices)).loop()
+        Screen(debugger, config.folder, TextConsole(), prices(config.prices)).loop()
         if not debugger.over:
             stopped.append(signal.SIGINT)
     return RunResult.of(config.folder)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from matrix_graph.boundary.files import read_json_lines
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.filtering.rows import answers_of, prompt_of
 from matrix_graph.runs.result import RunResult
 from matrix_graph.schema import provenance_of
-from matrix_graph.terminal.trace import printable
 
 
-def print_run(result: RunResult, out: Console) -> None:
+def print_run(result: RunResult, out: TextConsole) -> None:
     """What a run made and used, how that compares with the estimate, and how it ended."""
     summary = result.summary
     counts = summary["counts"]
@@ -66,7 +65,7 @@ def _off(used: int, estimated: int) -> str:
     return f"{abs(share):.0%} {'more' if share > 0 else 'fewer'}"
 
 
-def print_rows(folder: Path, count: int, out: Console) -> None:
+def print_rows(folder: Path, count: int, out: TextConsole) -> None:
     """Some rows of each kind, each with where it comes from.
 
     Raises:
@@ -89,4 +88,4 @@ def print_rows(folder: Path, count: int, out: Console) -> None:
             )
             for label, text in (("asks", prompt_of(row)), *answers_of(row).items()):
                 name = "answer" if label == "messages" else label
-                out.print(Text.assemble((f"{name:>8}  ", "bold"), printable(text)), soft_wrap=True)
+                out.print(Text.assemble((f"{name:>8}  ", "bold"), text), soft_wrap=True)

@@ -106,13 +106,8 @@ def _remembered(leaf: Tree, record: RunRecord, action: Action) -> None:
         leaf.add(_line(f"memory {action['agent']}/{recollection['memory']}", text, "blue"))
 
 
-def printable(text: str) -> str:
-    """`text` without what a terminal would obey."""
-    return "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
-
-
 def _line(label: str, text: str, style: str = "dim") -> Text:
-    text = printable(" ".join(text.split()))
+    text = " ".join(text.split())
     return Text.assemble(
         (f"{label}  ", style), text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
     )

@@ -7,13 +7,13 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
-from rich.console import Console
 
+from matrix_graph.boundary.files import append_to
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.errors import InputError
 from matrix_graph.runs.ended import Ended
 from matrix_graph.runs.progress import Progress
@@ -30,7 +30,7 @@ LogFile = Annotated[
 class View:
     """How much is shown of the work, on `err`."""
 
-    err: Console
+    err: TextConsole
     quiet: bool = False
     verbose: bool = False
     log_file: Path | None = None
@@ -47,14 +47,12 @@ class View:
         with ExitStack() as stack:
             if self.log_file:
                 try:
-                    log = stack.enter_context(self.log_file.open("ab", buffering=0))
+                    log = stack.enter_context(append_to(self.log_file))
                 except OSError as error:
                     raise InputError(f"Cannot write to --log-file: {error}") from error
                 hearing.append(_logging(log, self.err))
             if self.verbose:
-                hearing.append(
-                    lambda event: self.err.print(_line(event), markup=False, soft_wrap=True)
-                )
+                hearing.append(lambda event: self.err.print(_line(event), soft_wrap=True))
             elif not self.quiet:
                 stack.enter_context(shown(progress, self.err))
 
@@ -65,7 +63,7 @@ class View:
             yield listen
 
 
-def _logging(log: FileIO, err: Console) -> Listener:
+def _logging(log: BinaryIO, err: TextConsole) -> Listener:
     """Add each event to `log`, for as long as it can be written."""
     failed = False
 
@@ -76,7 +74,7 @@ def _logging(log: FileIO, err: Console) -> Listener:
                 log.write(f"{_line(event)}\n".encode())
         except OSError as error:
             failed = True
-            err.print(f"--log-file ends here: {error.strerror}", markup=False, soft_wrap=True)
+            err.print(f"--log-file ends here: {error.strerror}", soft_wrap=True)
 
     return listen
 

@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from matrix_graph.boundary.files import read_json_lines
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.debugger.branch import afork_run, diff_runs, preference_pair
 from matrix_graph.debugger.changes import CallEdit
 from matrix_graph.debugger.debugger import Debugger
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.record import RunRecord
 from matrix_graph.runs.runner import run
@@ -190,7 +190,7 @@ def folder_call(folder: Path) -> str:
 
 
 def test_on_a_screen(folder: Path) -> None:
-    out = Console(record=True, width=160)
+    out = TextConsole(record=True, width=160)
     screen = Screen(Debugger(RunRecord(folder)), folder, out)
     lines = """next; why; memories; prompt; answer; who; inbox; n 2; back; breaks; help; zzz
         edit-m 1 x

@@ -21,9 +21,9 @@ from langchain_core.runnables import RunnableLambda
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 from langgraph.types import Command
-from rich.console import Console
 
 from matrix_graph.amendments import AmendmentKind
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.context import Context
 from matrix_graph.debugger.branch import (
     afork_run,
@@ -736,7 +736,7 @@ def test_ctrl_c_holds_a_run_that_was_let_go(server: FakeServer, tmp_path: Path) 
         LiveRun(given(server, tmp_path / "run", scenarios=40, concurrency=1))
     ) as debugger:
         debugger.agent()
-        out = Console(record=True, width=120)
+        out = TextConsole(record=True, width=120)
         screen = Screen(debugger, tmp_path / "run", out)
         killer = subprocess.Popen(["sh", "-c", f"sleep 1; kill -INT {os.getpid()}"])
         screen.onecmd("continue")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from matrix_graph.boundary.files import read_json_lines, write_json_lines
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines, write_json_lines
 from matrix_graph.export.folder import export
 from matrix_graph.export.formats import VIEWS, Unfit
 from matrix_graph.generation.requirements import KINDS

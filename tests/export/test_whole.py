@@ -4,6 +4,7 @@ nobody may write.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -15,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from matrix_graph.boundary.files import whole_folder, write_text
 from matrix_graph.errors import InputError, StoreFailed
-from matrix_graph.export.files import whole_folder, write_text
 from matrix_graph.export.folder import export
 
 KILLS = int(os.environ.get("KILLS", "12"))
@@ -90,24 +91,30 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_an_earlier_export_that_was_moved_aside_comes_back(tmp_path: Path) -> None:
-    (tmp_path / ".out.before").mkdir()
-    (tmp_path / ".out.before" / "a").write_text("kept")
+    before = tmp_path / ".out.0123456789ab.before"
+    before.mkdir()
+    (before / "a").write_text("kept")
     with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "out"):
         print(1 / 0)
     assert (tmp_path / "out" / "a").read_text() == "kept"
 
 
-def test_a_file_that_cannot_be_written_says_so_and_stays(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written_says_so_and_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("before")
     with pytest.raises(InputError, match="Cannot write"):
         write_text(tmp_path / "file" / "b", "x")
-    full = Path("/dev/full")
-    if full.exists():
-        (tmp_path / ".x.part").symlink_to(full)
-        (tmp_path / "x").write_text("before")
-        with pytest.raises(StoreFailed, match="No space left"):
-            write_text(tmp_path / "x", "after")
-        assert (tmp_path / "x").read_text() == "before"
+    (tmp_path / "x").write_text("before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreFailed, match="No space left"):
+        write_text(tmp_path / "x", "after")
+    assert (tmp_path / "x").read_text() == "before"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
 @pytest.mark.parametrize("out", ["notes.txt", ".", ".."])

@@ -179,12 +179,12 @@ async def test_rewards_by_judge_by_comparison_and_by_a_function() -> None:
     ranks = {"worst": 1, "middle": 5, "best": 9}
 
     def rate(asked: str, n: int) -> str:
-        score = next(rank for word, rank in ranks.items() if f"Answer: {word}" in asked)
+        score = next(rank for word, rank in ranks.items() if f"Answer:\n<<<\n{word}" in asked)
         return json.dumps({"reason": "so", "score": score})
 
     def prefer(asked: str, n: int) -> str:
         first, second = (
-            asked.split(f"{place} answer: ")[1].split()[0] for place in ("First", "Second")
+            asked.split(f"{place} answer:\n<<<\n")[1].split()[0] for place in ("First", "Second")
         )
         return json.dumps(
             {"reason": "so", "better": "first" if ranks[first] > ranks[second] else "second"}

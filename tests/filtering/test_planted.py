@@ -208,7 +208,7 @@ class TasteOf:
         self.biased = biased
 
     def __call__(self, asked: str) -> str:
-        first = asked.split("First answer: ")[1]
+        first = asked.split("First answer:\n<<<\n")[1]
         better = "first" if self.biased or first.startswith("GOOD") else "second"
         return f'{{"reason": "so", "better": "{better}"}}'
 

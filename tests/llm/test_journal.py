@@ -95,5 +95,5 @@ def test_sigkill_loses_nothing_that_was_acknowledged(tmp_path: Path, after: int)
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "j.sqlite").write_text("this is no database, whatever its name says" * 50)
-    with pytest.raises(InputError, match="not a journal"):
+    with pytest.raises(InputError, match="no database of ours"):
         Journal(tmp_path / "j.sqlite")

@@ -246,7 +246,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a name Chroma refuses": (lambda p: ChromaStore(p, collection="x"), "collection 'x'"),
     "path and client": (lambda p: ChromaStore(p, client=object()), "exclude"),  # type: ignore[arg-type]
-    "a file": (lambda p: ChromaStore(p / "file"), "No database can be kept"),
+    "a file": (lambda p: ChromaStore(p / "file"), "is no folder"),
     "no server": (lambda _: ChromaStore.from_conn_string("http://127.0.0.1:9"), "No Chroma server"),
     "a negative ttl": (lambda p: ChromaStore(p).put(("a",), "k", {}, ttl=-1), "ttl"),
 }

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from matrix_graph.boundary.files import write_json_lines
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import write_json_lines
 from matrix_graph.report.page import write_report
 from matrix_graph.report.society import _labels
 from matrix_graph.runs.config import RunConfig

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from matrix_graph.boundary.files import read_json_lines
 from matrix_graph.debugger.snapshot import record_of
 from matrix_graph.errors import InputError, RunPaused
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.llm.slot import Slot
 from matrix_graph.report import write_report
 from matrix_graph.report.rows import cost

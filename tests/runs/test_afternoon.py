@@ -76,7 +76,7 @@ async def test_tables_left_by_a_run_killed_as_it_began_are_no_hindrance(tmp_path
     for out in (tmp_path / "run", tmp_path / "filtered"):
         out.mkdir()
         (out / "profiles.jsonl").write_text("{}")
-        (out / ".benchmark.jsonl.part").write_text("{}")
+        (out / ".benchmark.jsonl.0123456789ab.part").write_text("{}")
     assert (await arun(given(tmp_path / "run"))).complete
     assert (await afilter_rows(ROWS, FilterConfig(out=tmp_path / "filtered"))).kept
 

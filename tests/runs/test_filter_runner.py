@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from matrix_graph.boundary.files import read_json_lines
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.export.folder import export
 from matrix_graph.filtering.rules import Rules
 from matrix_graph.runs.config import RunConfig

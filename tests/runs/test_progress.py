@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from matrix_graph import RunConfig, arun
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.runs import shown
 from matrix_graph.runs.progress import Progress
 from matrix_graph.testing import FakeServer
@@ -71,7 +71,7 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(shown, "EVERY", 0.01)
     out = io.StringIO()
     progress = Progress()
-    with shown.shown(progress, Console(file=out, width=40)):
+    with shown.shown(progress, TextConsole(file=out, width=40)):
         progress.listen({"stage": "personas", "done": 1, "total": 2, "note": "[bold]"})
         progress.listen({"stage": "personas", "done": 2, "total": 2})
         time.sleep(0.1)
@@ -81,7 +81,7 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> No
 def test_bars_on_a_terminal() -> None:
     out = io.StringIO()
     progress = Progress()
-    with shown.shown(progress, Console(file=out, force_terminal=True, width=200)):
+    with shown.shown(progress, TextConsole(file=out, force_terminal=True, width=200)):
         progress.listen({"stage": "personas", "done": 1, "total": 2})
         progress.listen({"event": "measured", "step": "[red]judge", "done": 1, "total": 3})
     assert "1/2" in out.getvalue()
@@ -137,7 +137,7 @@ def test_where_nobody_reads_any_more_the_work_goes_on(monkeypatch: pytest.Monkey
         def write(self, text: str) -> int:
             raise BrokenPipeError
 
-    console = shown.Stderr()
+    console = TextConsole(stderr=True)
     console.file = Gone()
     progress = Progress()
     with shown.shown(progress, console):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
+from matrix_graph.boundary.files import read_json_lines
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.result import RunResult
 from matrix_graph.runs.runner import arun, run

@@ -13,7 +13,7 @@ import yaml
 from datasets import Dataset, load_dataset
 from transformers import PreTrainedTokenizerFast
 
-from matrix_graph.export.files import read_json_lines
+from matrix_graph.boundary.files import read_json_lines
 from matrix_graph.export.folder import export
 
 pytestmark = pytest.mark.filterwarnings("default")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,3 +81,12 @@ def test_many_agents_are_parted_into_as_many_groups_as_few_would_be() -> None:
     groups = form_groups(people, vectors, seed=1)
     assert len(groups) == 501
     assert all(1 <= len(g.members) <= 10 for g in groups)
+
+
+def test_no_group_has_the_id_of_a_person() -> None:
+    people = [replace(persona("a"), profile=replace(persona("a").profile, id=name))
+              for name in ("group-001", "groups-001", "p3")]  # fmt: skip
+    vectors = np.eye(3, dtype=np.float32)
+    groups = form_groups(people, vectors, size=1)
+    ids = [group.id for group in groups] + [m.id for group in groups for m in group.members]
+    assert len(set(ids)) == len(ids)

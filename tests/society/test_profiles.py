@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
+from matrix_graph.schema import Profile
 from matrix_graph.society.profiles import SHIPPED, load_profiles, sample_profiles
 from matrix_graph.society.scrub import scrub
 
@@ -129,3 +131,39 @@ def test_a_sample_has_the_size_asked_and_no_person_twice(count: int, seed: int) 
     assert len({(p.name, p.posts) for p in chosen}) == count
     assert chosen == sample_profiles(profiles, count, seed)
     assert chosen[: min(count, 120)] == sample_profiles(profiles, 120, seed)[:count]
+
+
+def test_variations_take_no_id_that_is_there() -> None:
+    profiles = [Profile(name, name, "mends nets") for name in ("a", "a-2", "a-3", "a-2x")]
+    chosen = sample_profiles(profiles, 40, seed=1)
+    assert len({profile.id for profile in chosen}) == 40
+
+
+def test_all_of_a_profile_is_scrubbed_and_a_name_is_one_line() -> None:
+    told = {"site": "https://x.y", "more": ["a@b.com", {"tel": "+49 151 12345678"}]}
+    (profile,), _ = load_profiles([{"name": "Ana\n2. Ben", "description": "x", "extra": told}])
+    assert profile.name == "Ana 2. Ben"
+    assert not re.search(r"x\.y|a@b|12345678", str(profile))
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("ana＠example．com", "[e-mail]"),
+        ("an\u200ba@exam\u200bple.com", "[e-mail]"),
+        ("ana at example dot com", "[e-mail]"),
+        ("ana[at]example[dot]com", "[e-mail]"),
+        ("1.https://site.xyz/u/anna", "1.[link]"),
+        ("...mysite.com", "...[link]"),
+        ("a@b.c+d@e.f", "[e-mail][e-mail]"),
+        ("a" * 80 + "@b.cd", "[e-mail]"),
+        ("میخواهم meet at noon", "میخواهم meet at noon"),
+    ],
+)
+def test_contacts_that_hide(text: str, left: str) -> None:
+    assert scrub(text) == left
+
+
+@given(st.text(alphabet="ab1@.:/+- w\u200b＠[at]dot(\n", max_size=60))
+def test_scrubbing_twice_is_scrubbing_once(text: str) -> None:
+    assert scrub(scrub(text)) == scrub(text)

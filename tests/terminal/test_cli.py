@@ -71,10 +71,10 @@ BAD: list[tuple[list[str], str]] = [
     (["--communication", "shout"], "--communication"),
     (["--resume"], "holds no run to resume"),
     (["--resume", "--overwrite"], "exclude each other"),
-    (["--profiles", "missing.jsonl"], "Cannot read the profiles"),
-    (["--decontaminate", "missing.jsonl"], "Cannot read the benchmark"),
+    (["--profiles", "missing.jsonl"], "Cannot read missing.jsonl"),
+    (["--decontaminate", "missing.jsonl"], "Cannot read missing.jsonl"),
     (["--prompts", "missing"], "holds no .md file"),
-    (["missing.yaml"], "Cannot read the configuration"),
+    (["missing.yaml"], "Cannot read missing.yaml"),
 ]
 
 

@@ -4,10 +4,10 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
+from matrix_graph.boundary.files import read_json_lines
+from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.errors import InputError
-from matrix_graph.export.files import read_json_lines
 from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.runner import run
 from matrix_graph.terminal.trace import trace
@@ -15,7 +15,7 @@ from matrix_graph.testing import FakeServer
 
 
 def _shown(folder: Path, row: str) -> str:
-    console = Console(record=True, width=5000, file=StringIO())
+    console = TextConsole(record=True, width=5000, file=StringIO())
     console.print(trace(folder, row))
     return console.export_text()
 

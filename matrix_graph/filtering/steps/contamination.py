@@ -6,13 +6,14 @@ prompt of fewer than eight words counts where it stands whole in the row's promp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from matrix_graph.boundary.files import read_text
+from matrix_graph.boundary.values import read_json
 from matrix_graph.errors import InputError
 from matrix_graph.filtering.rows import asked_in, words_of
 from matrix_graph.filtering.step import Drop, Share, Step
@@ -63,7 +64,7 @@ class Contamination(Step):
     def _judge(self, row: Row, where: dict[int, list[int]], lengths: set[int]) -> Drop | None:
         shared: dict[int, set[tuple[str, ...]]] = {}
         for words in (words for text in asked_in(row) for words in _readings(text)):
-            for gram in (gram for n in lengths for gram in _grams(words, n)):
+            for gram in dict.fromkeys(gram for n in lengths for gram in _grams(words, n)):
                 for number in where.get(hash(gram), ()):
                     if not self.share:
                         return Drop(row["id"], "contamination", " ".join(gram), "no shared 8-gram")
@@ -84,10 +85,7 @@ def read_benchmark(path: Path | str) -> list[str]:
     Raises:
         InputError: the file cannot be read or holds no prompt.
     """
-    try:
-        text = Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read the benchmark file {path}: {error}") from error
+    text = read_text(Path(path))
     prompts = [prompt for prompt in _prompts(text, path) if words_of(prompt)]
     if not prompts:
         raise InputError(
@@ -103,11 +101,11 @@ def _prompts(text: str, path: Path | str) -> Iterator[str]:
         return
     try:
         items = (
-            json.loads(text)
+            read_json(text)
             if first == "["
-            else [json.loads(line) for line in text.split("\n") if line.strip()]
+            else [read_json(line) for line in text.split("\n") if line.strip()]
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(
             f"{path} is neither JSON Lines nor a JSON list of benchmark items ({error})."
         ) from error

@@ -22,6 +22,9 @@ _BANDS, _ROWS, _SHINGLE = 100, 7, 5
 _SCREEN = 128
 _MARGIN = 0.17
 """Four standard deviations of a similarity of 0.6 as `_SCREEN` hashes estimate it."""
+_LIKELY = 16
+"""So many rows, those estimated to be most alike, are compared exactly: of many rows that are all
+half alike none is a duplicate."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +121,9 @@ class _Near(Comparison):
         near = [number for number in near if self.counts[number]]
         if not near:
             return 0.0
-        alike = (self._screen[near] == screen).mean(1) >= self._threshold - _MARGIN
-        candidates = (self._texts[near[n]] for n in np.flatnonzero(alike))
+        alike = (self._screen[near] == screen).mean(1)
+        likely = np.argsort(-alike, kind="stable")[:_LIKELY]
+        candidates = (self._texts[near[n]] for n in likely if alike[n] >= self._threshold - _MARGIN)
         return max((_jaccard(shingles, _shingles(text)) for text in candidates), default=0.0)
 
     def _put_screen(self, number: int, screen: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,13 +31,22 @@ _ASKING = re.compile(
     r"which (?:one|of)|advise|suggestions?|recommend(?:ations?)?|tl;?dr)\b",
     re.I,
 )
-_VERBS = "|".join(TASKS)
-_OBJECT = r"\w+"
+
+
+def _by_letter(words: Iterable[str]) -> str:
+    """The words as alternatives, by their first letters: a tenth of the tries."""
+    ends: dict[str, list[str]] = {}
+    for word in words:
+        ends.setdefault(word[0], []).append(word[1:])
+    return "|".join(f"{letter}(?:{'|'.join(rest)})" for letter, rest in ends.items())
+
+
+_VERBS = _by_letter(TASKS)
 _IMPERATIVE = re.compile(
-    rf"(?:^|[.!:;)\]\"”’*>#-])[ \t*>#\"“-]{{0,8}}"
+    rf"(?:^|[.!:;)\]\"”’*>#-])[ \t*>#\"“-]{{0,8}}+(?=\w)"
     rf"(?:now,? |then,? |first,? |also,? |next,? )?(?:{_VERBS})\b"
     rf"|\b(?:{_VERBS}) (?:me|us)\b"
-    rf"|(?:,|\band|\bthen|\bso|\bto|\bmust) (?:{_VERBS}) {_OBJECT}\b",
+    rf"|(?:,|\band|\bthen|\bso|\bto|\bmust) (?:{_VERBS}) \w+\b",
     re.I | re.M,
 )
 _RESIDUE = re.compile(

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, Field
 
+from matrix_graph.boundary.quoting import talk
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
 from matrix_graph.filtering.columns import judge_of
@@ -127,7 +128,7 @@ def spoken(row: Row) -> str:
     turns = opening_of(row)
     if len(turns) == 1:
         return turns[0]["content"]
-    return "\n\n".join(f"{turn['role']}: {turn['content']}" for turn in turns)
+    return talk((turn["role"], turn["content"]) for turn in turns)
 
 
 def _together(verdicts: list[dict[str, Any]], asked: int) -> dict[str, Any]:

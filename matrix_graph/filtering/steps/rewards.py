@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -27,11 +27,10 @@ from matrix_graph.filtering.step import Drop, Finding, Note, Step
 from matrix_graph.filtering.steps.judge import spoken
 from matrix_graph.llm.rating import Preference, Rating
 from matrix_graph.llm.slot import Slot
+from matrix_graph.llm.structured import python_blocks
 from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.resources import opened
 from matrix_graph.schema import Row
-
-_BLOCK = re.compile(r"^```(?:python|py)?[ \t]*\n(.*?)^```[ \t]*$", re.S | re.M)
 
 
 class Scorer(Protocol):
@@ -68,14 +67,25 @@ class Rewards(Step):
                 return Drop(row["id"], "no reward", error.reason, "a score for every response")
             if rewards is None:
                 continue
-            if len(rewards) != len(row["responses"]) or not np.isfinite(rewards).all():
+            if len(rewards) != len(row["responses"]) or not all(map(_is_reward, rewards)):
                 return Drop(
-                    row["id"], "no reward", f"{rewards}"[:80], "a finite score for every response"
+                    row["id"],
+                    "no reward",
+                    f"{rewards}"[:80],
+                    f"a score within {MOST:g} for every response",
                 )
             return Note(
                 row["id"], {"rewards": [float(r) for r in rewards], "group": group_of(rewards)}
             )
         return None
+
+
+MOST = 1e6
+"""Rewards lie between this and its negative; sums and squares of them are numbers, too."""
+
+
+def _is_reward(value: object) -> bool:
+    return isinstance(value, int | float) and -MOST <= value <= MOST
 
 
 def group_of(rewards: Sequence[float]) -> dict[str, float | int | None]:
@@ -100,7 +110,7 @@ def verified(row: Row, response: str) -> bool | None:
     cannot be compared.
     """
     if tests := tests_of(row):
-        blocks = _BLOCK.findall(response) or [without_thinking(response)]
+        blocks = python_blocks(response) or [without_thinking(response)]
         return not run_code(f"{blocks[0]}\n\n{tests}")
     return same_answer(response, truth_of(row))
 
@@ -203,6 +213,13 @@ class HttpReward:
     context: Context
     model: str | None = None
     label: int = -1
+
+    def __post_init__(self) -> None:
+        url = urlsplit(self.url)
+        if url.scheme not in ("http", "https") or "@" in url.netloc or url.query:
+            raise InputError(
+                "HttpReward takes a URL without key or password; set REWARD_API_KEY for those."
+            )
 
     async def __call__(self, row: Row, responses: Sequence[str]) -> list[float]:
         res = await opened(self.context)
