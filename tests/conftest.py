@@ -38,6 +38,7 @@ signal.signal(signal.SIGHUP, lambda *_: None)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How much hostile input a fuzz makes."""
     parser.addoption("--bodies", default=100, help="mutated answers of servers")
+    parser.addoption("--folders", default=40, help="mutated folders of runs")
 
 
 def _loopback_only(self: socket.socket, address: Any) -> None:

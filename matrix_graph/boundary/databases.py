@@ -134,9 +134,9 @@ def prepare(path: Path, tables: Tables) -> None:
     rollback = path.with_name(f"{path.name}-journal")
     if rollback.is_file() and _names_others(rollback):
         raise InputError(f"{rollback} names other files, which SQLite would delete; remove it.")
-    if path.stat().st_size:
-        with looking(path, tables):
-            pass
+    # What a kill left half done is taken back here, as whoever opens it would.
+    with closing(_opened(str(path))) as db:
+        _check_tables(db, path, tables)
 
 
 def new_file(path: Path) -> None:

@@ -89,11 +89,21 @@ def checked(client: ClientAPI) -> ClientAPI:
     return client
 
 
+def is_panic(error: BaseException) -> bool:
+    """Whether Chroma's core gave up; what it raises then is no `Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
 @contextmanager
 def _writable(path: Path | str) -> Iterator[None]:
     from chromadb.errors import InternalError
 
     try:
         yield
-    except (OSError, InternalError, ValueError) as error:
+    # Chroma's client trips over its own half-made self where its core could not open the folder.
+    except (OSError, InternalError, ValueError, AttributeError) as error:
         raise InputError(f"No database can be kept in {path}: {error}") from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise InputError(f"The database in {path} is damaged: {error}") from None

@@ -24,6 +24,7 @@ import numpy as np
 
 from matrix_graph.boundary.values import read_json, read_object
 from matrix_graph.errors import InputError, StoreFailed
+from matrix_graph.memory.folder import is_panic
 from matrix_graph.memory.matrix import Vectors, unit
 
 if TYPE_CHECKING:
@@ -291,3 +292,7 @@ def _failing(name: str | None = None) -> Iterator[None]:
         if name is not None and isinstance(error, ChromaError):
             raise InputError(f"The collection {name!r} cannot be opened: {error}") from error
         raise StoreFailed(f"Chroma did not carry it out: {error}") from error
+    except BaseException as error:
+        if not is_panic(error):
+            raise
+        raise StoreFailed(f"The database is damaged: {error}") from None

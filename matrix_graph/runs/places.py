@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,24 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from matrix_graph.boundary.databases import plain, prepare
-from matrix_graph.errors import InputError
+from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.llm.tasks import acquired
 from matrix_graph.memory.store import ChromaStore
 from matrix_graph.runs.folder import CHECKPOINTS, mend_folder
+
+
+@contextmanager
+def checkpointed() -> Iterator[None]:
+    """What SQLite raises of the checkpoints becomes one of our own errors."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StoreFailed(f"The checkpoints cannot be written: {error}") from error
+    except sqlite3.Error as error:
+        raise InputError(
+            f"The checkpoints are damaged ({error}). Remove checkpoints.sqlite: the journal tells "
+            "all of it again."
+        ) from error
 
 
 def store_in(folder: Path) -> AbstractAsyncContextManager[ChromaStore]:
@@ -58,7 +74,10 @@ class _PlainSerializer(JsonPlusSerializer):
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         if data[0] not in ("null", "empty", "bytes", "bytearray", "msgpack"):
             raise InputError(f"The checkpoints hold a value as {str(data[0])[:40]!r}.")
-        return super().loads_typed(data)
+        try:
+            return super().loads_typed(data)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise InputError(f"The checkpoints hold what no run wrote ({error}).") from error
 
 
 async def _disconnected(saver: AsyncSqliteSaver) -> None:

@@ -7,7 +7,6 @@ journal.sqlite  checkpoints.sqlite  chroma/
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -20,7 +19,7 @@ from langgraph.types import Command
 
 from matrix_graph.boundary.files import write_json, write_json_lines, write_text
 from matrix_graph.context import Context
-from matrix_graph.errors import InputError, PersonAsked, RunPaused, StoreFailed
+from matrix_graph.errors import InputError, PersonAsked, RunPaused
 from matrix_graph.export.card import card
 from matrix_graph.filtering.sandbox import check_sandbox
 from matrix_graph.filtering.step import Step
@@ -45,7 +44,7 @@ from matrix_graph.runs.folder import (
 )
 from matrix_graph.runs.given import in_memory
 from matrix_graph.runs.notes import notes_on
-from matrix_graph.runs.places import checkpoints_in, store_in
+from matrix_graph.runs.places import checkpointed, checkpoints_in, store_in
 from matrix_graph.runs.probe import probe
 from matrix_graph.runs.received import FORMAT, read_society, seal_of, sealed
 from matrix_graph.runs.result import RunResult
@@ -331,7 +330,8 @@ class _Session:
         }
         async with checkpoints_in(self.config.folder) as saver:
             graph = builder.compile(checkpointer=saver, store=store)
-            before = (await graph.aget_state(config)).values
+            with checkpointed():
+                before = (await graph.aget_state(config)).values
             already = {
                 "scenarios": before.get("produced", 0),
                 "rows": sum(before.get("kept", {}).values()),
@@ -358,14 +358,12 @@ class _Session:
             StoreFailed: the disk does not take a checkpoint.
         """
         options: Any = {"stream_mode": "custom", "durability": self.config.durability}
-        try:
+        with checkpointed():
             async for part in graph.astream(
                 given, config, context=self.context, subgraphs=True, version="v2", **options
             ):
                 self.listen(cast("dict[str, Any]", part["data"]))
             state = await graph.aget_state(config)
-        except sqlite3.Error as error:
-            raise StoreFailed(f"The checkpoints cannot be written: {error}") from error
         asked = {i.id: i.value for i in state.interrupts if i.value["asks"] != ANSWER}
         if asked:
             raise PersonAsked(asked)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from matrix_graph.boundary.databases import connect, copy_database, defined, looking, plain, prepare
+from matrix_graph.boundary.locks import held
 from matrix_graph.errors import InputError
 
 TABLE = "CREATE TABLE items (id INTEGER PRIMARY KEY, text TEXT)"
@@ -124,3 +125,20 @@ def test_a_database_is_for_its_owner_alone(tmp_path: Path) -> None:
             assert {path.stat().st_mode & 0o077 for path in tmp_path.iterdir()} == {0}
     finally:
         os.umask(before)
+
+
+def test_what_a_kill_left_half_done_is_no_hindrance(tmp_path: Path) -> None:
+    """Also where its folder is held by whoever opens it."""
+    live = tmp_path / "live" / "a.sqlite"
+    made(live)
+    with closing(sqlite3.connect(live, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size=1")
+        db.execute("BEGIN")
+        db.executemany("INSERT INTO items (text) VALUES (?)", [("x" * 5_000,)] * 50)
+        shutil.copytree(live.parent, tmp_path / "killed")
+        db.execute("ROLLBACK")
+    assert (tmp_path / "killed" / "a.sqlite-journal").stat().st_size
+    with held(tmp_path / "killed"):
+        prepare(tmp_path / "killed" / "a.sqlite", OURS)
+        with closing(connect(tmp_path / "killed" / "a.sqlite", OURS)) as db:
+            assert db.execute("SELECT text FROM items").fetchall() == [("one",)]

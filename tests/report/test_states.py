@@ -91,7 +91,7 @@ async def test_a_filter_run_that_is_not_at_its_end_has_a_page(
 
 def test_a_folder_of_another_version_is_told_so(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"ended": "complete", "config": {}}))
-    with pytest.raises(InputError, match="no run of this version"):
+    with pytest.raises(InputError, match="this version reads"):
         write_report(tmp_path)
 
 
