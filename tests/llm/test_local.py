@@ -50,7 +50,13 @@ async def test_it_speaks_and_keeps_to_a_schema() -> None:
     await aclose(ctx)
 
 
-async def test_the_same_server_behind_a_base_url(tmp_path: Path) -> None:
+async def test_the_same_server_behind_a_base_url(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its key, without which it answers nobody."""
+    with pytest.raises(InputError, match="wrong key"):
+        await arun(RunConfig(model="openai:x", base_url=local.chat_server(), out=tmp_path / "a"))
+    monkeypatch.setenv("OPENAI_API_KEY", local.chat_key())
     config = RunConfig(
         agents=2,
         group_size=2,
