@@ -235,7 +235,11 @@ class _Shared:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.journal = Journal(path)
-        self.account = Account(self.journal)
+        try:
+            self.account = Account(self.journal)
+        except InputError:
+            self.journal.close()
+            raise
         self.users = 0
 
 

@@ -147,8 +147,12 @@ def new_file(path: Path) -> None:
 
 def _opened(name: str, *, uri: bool = False) -> sqlite3.Connection:
     db = sqlite3.connect(name, uri=uri, check_same_thread=False)
-    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
-    db.execute("PRAGMA trusted_schema=OFF")
+    try:
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+        db.execute("PRAGMA trusted_schema=OFF")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 
