@@ -23,7 +23,10 @@ def marks_around(texts: Iterable[str]) -> tuple[str, str]:
 
 def one_line(text: str) -> str:
     """`text` on one line, whatever ends lines in it."""
-    return " ".join(text.split())
+    lines = text.splitlines()
+    if lines == [text]:
+        return text
+    return " ".join(line.strip() for line in lines if line.strip())
 
 
 def listed(texts: Iterable[str], start: str = "- ") -> str:
