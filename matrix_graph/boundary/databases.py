@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from matrix_graph.boundary.files import check_entries, make_folder
+from matrix_graph.boundary.files import check_entries
 from matrix_graph.errors import InputError
 
 LONGEST = 64 << 20
@@ -121,8 +121,6 @@ def prepare(path: Path, tables: Tables) -> None:
     """Make the file of a database for its owner alone, or see that others may open the one that is
     there; errors as `connect`.
     """
-    if not path.parent.is_dir():
-        make_folder(path.parent)
     _check_place(path)
     if not path.exists():
         new_file(path)

@@ -26,7 +26,7 @@ def remember(key: str) -> str:
 
 def without_keys(text: str) -> str:
     """`text` without the keys of this process."""
-    for key in _known:
+    for key in tuple(_known):
         if key in text:
             text = text.replace(key, _KEY)
     return text

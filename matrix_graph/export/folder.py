@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,9 @@ def export(run: str | Path, target: str, out: str | Path | None = None) -> Expor
         raise InputError(f"{run} holds no data set; make one with: matrix-graph run --out {run}")
     out = Path(out) if out else run / "export" / target
     _check(out, run)
-    with held(run), whole_folder(out) as folder:
+    # Only what is written to is held: a run that may only be read can be exported elsewhere.
+    inside = run.resolve() in out.resolve().parents
+    with held(run) if inside else nullcontext(), whole_folder(out) as folder:
         rows, refused = _written(run, sources, target, folder)
     return Exported(out, rows, refused)
 

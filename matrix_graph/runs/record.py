@@ -162,14 +162,14 @@ class RunRecord(_Rows):
         if not (chroma / DATABASE).is_file():
             return None
         try:
-            if is_held_here(chroma):
-                return ChromaStore(chroma)
-            if is_held(chroma / LOCK):
-                return None
-            copy = tempfile.mkdtemp(prefix="matrix-graph-")
-            weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
-            copy_folder(chroma, Path(copy) / "chroma")
-            store = ChromaStore(Path(copy) / "chroma")
+            if not is_held_here(chroma):
+                if is_held(chroma / LOCK):
+                    return None
+                copy = Path(tempfile.mkdtemp(prefix="matrix-graph-"))
+                weakref.finalize(self, shutil.rmtree, copy, ignore_errors=True)
+                copy_folder(chroma, copy / "chroma")
+                chroma = copy / "chroma"
+            store = ChromaStore(chroma)
         except InputError:
             return None
         weakref.finalize(self, store.close)

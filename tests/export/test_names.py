@@ -40,3 +40,11 @@ def test_rows_to_check_do_not_take_the_place_of_another_file(tmp_path: Path) -> 
     done = export(run, "verl")
     assert len(done.rows) == 4
     assert sum(parquet.read_table(done.folder / name).num_rows for name in done.rows) == 4
+
+
+def test_a_run_that_is_not_written_to_is_left_as_it_is(tmp_path: Path) -> None:
+    run = data(tmp_path / "run", sft=[row("1")])
+    export(run, "trl", tmp_path / "elsewhere")
+    assert [path.name for path in run.iterdir()] == ["dataset"]
+    export(run, "trl")
+    assert (run / ".lock").exists()

@@ -242,3 +242,31 @@ def test_the_majority_is_one_of_the_answers(responses: list[str]) -> None:
 def test_the_last_number_of_a_long_text_is_its_result() -> None:
     assert final_answer("I take 3 boxes of 12 and then 4 more, which makes 40.") == "40"
     assert majority(["about 7 I think it would be in the end", "It is 9.", "7"]) == "7"
+
+
+DEEP = "(" * 300 + "1" + ", 2)" * 300
+TERMS = [f"x+{n}" for n in range(40)]
+
+
+@pytest.mark.parametrize(
+    ("given", "truth"),
+    [
+        (f"\\boxed{{{DEEP}}}", DEEP.replace("1", "3")),
+        (f"\\boxed{{{'9' * 5_000}}}", "3"),
+        ("\\boxed{" + "1" * 4_301 + "}", "1" * 4_302),
+        ("{" + ", ".join(TERMS) + "}", "{" + ", ".join(f"{t}+y" for t in TERMS) + "}"),
+        ("\\boxed{(x+1)^{999}}", "(x+2)^{999}"),
+    ],
+)
+def test_what_is_too_deep_or_long_to_take_apart_is_not_compared(given: str, truth: str) -> None:
+    assert same_answer(given, truth) is None
+
+
+def test_equal_sets_are_equal_however_long_and_in_any_order() -> None:
+    given, truth = ("{" + ", ".join(terms) + "}" for terms in (TERMS, TERMS[::-1]))
+    assert same_answer(given, truth) is True
+
+
+def test_a_majority_of_answers_that_explode_comes_at_once() -> None:
+    responses = [f"\\boxed{{(x+{n})^{{999}}}}" for n in range(16)]
+    assert majority(responses) == "(x+0)^{999}"

@@ -18,6 +18,7 @@ import pytest
 
 from matrix_graph.runs.result import RunResult
 from matrix_graph.testing import FakeServer, Faults
+from tests.helpers import sft
 
 pytestmark = pytest.mark.process
 
@@ -324,3 +325,30 @@ def test_rows_of_others_are_shown_whatever_their_provenance(tmp_path: Path) -> N
     done = cli("show", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "How?" in done.stdout
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_a_filter_and_its_folder_says_so(
+    server: FakeServer, tmp_path: Path, number: signal.Signals
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        "".join(json.dumps(sft(str(n), f"What is {n} + {n}?")) + "\n" for n in range(9))
+    )
+    out, models = tmp_path / "out", ("--judge", "openai:fake", "--base-url", server.url)
+    command = ("filter", str(rows), *models, "--out", str(out), "--concurrency", "2")
+    server.faults = Faults(latency=0.3)
+    process = subprocess.Popen([*CLI, *command], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while server.requests.total() < 3 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "--resume" in stderr
+    assert "Traceback" not in stderr
+    assert json.loads((out / "filter.json").read_text())["ended"]["status"] == "interrupted"
+    asked = server.requests.total()
+    server.faults = Faults()
+    assert cli(*command, "--resume").returncode == 0
+    assert server.requests.total() <= asked + 9
