@@ -133,6 +133,7 @@ class Line:
                 return False
             self.budget.start(model)
             request.sent += 1
+            begun = time.monotonic()
             try:
                 async with asyncio.timeout(min(self.timeout, seconds)):
                     await once()
@@ -140,8 +141,12 @@ class Line:
                 if (fault := fault_of(error)) and not fault.reached:
                     self._take_back(model, request)
                 return False
-            self.last_success[model] = time.monotonic()
+            self._succeeded(model, begun)
             return True
+
+    def _succeeded(self, model: str, begun: float) -> None:
+        # What was asked before an outage may be answered during it.
+        self.last_success[model] = max(begun, self.last_success.get(model, 0.0))
 
     async def _attempt(
         self, model: str, request: Request, once: Callable[[], Awaitable[T]], attempt: int
@@ -168,7 +173,7 @@ class Line:
                 return None, fault
             finally:
                 request.seconds += time.monotonic() - begun
-            self.last_success[model] = time.monotonic()
+            self._succeeded(model, begun)
             self.limiter.succeeded()
             return answer, None
 

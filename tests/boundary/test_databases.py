@@ -35,6 +35,7 @@ ALTERED: dict[str, Callable[[sqlite3.Connection], object]] = {
 
 
 def made(path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
     with closing(connect(path, OURS)) as db, db:
         db.execute(TABLE)
         db.execute("INSERT INTO items (text) VALUES ('one')")

@@ -13,6 +13,8 @@ from pydantic import BaseModel, Field
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed, CapReached, InputError, ProviderDown
 from matrix_graph.llm.journal import Journal
+from matrix_graph.llm.line import Request
+from matrix_graph.llm.provider import HttpError
 from matrix_graph.llm.structured import Malformed
 from matrix_graph.resources import Resources, aclose, opened
 from matrix_graph.testing import FakeChat, FakeServer, Faults
@@ -205,6 +207,31 @@ async def test_a_provider_that_dies_under_a_long_queue_is_down_and_comes_back(
     assert {type(a).__name__ for a in await _many(res, 100)} == {"Answer"}, (
         "the same context goes on"
     )
+    await aclose(ctx)
+
+
+async def test_an_answer_to_what_was_asked_before_an_outage_does_not_deny_it() -> None:
+    """It may come late, on a busy machine, when others have already failed."""
+    ctx = context()
+    res = await opened(ctx)
+    line, over = res.model._line, asyncio.Event()
+
+    async def asked_before() -> str:
+        await over.wait()
+        return "late"
+
+    async def fails() -> str:
+        over.set()
+        raise HttpError(503, "gone", {"retry-after": "0.02"})
+
+    async def nobody() -> bool:
+        return False
+
+    early = asyncio.create_task(line.send("m", Request(slot("early")), asked_before, nobody))
+    await asyncio.sleep(0.01)
+    with pytest.raises(ProviderDown):
+        await line.send("m", Request(slot("later")), fails, nobody)
+    assert await early == "late"
     await aclose(ctx)
 
 
