@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from matrix_graph.filtering import expressions
+from matrix_graph.filtering.answers import expressions
 from matrix_graph.testing import FakeServer
 
 _connect, _start = socket.socket.connect, subprocess.Popen.__init__
