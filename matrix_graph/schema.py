@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NotRequired
+from typing import Any, Literal, NotRequired, cast
 
 from typing_extensions import TypedDict
 
@@ -23,15 +23,35 @@ Row = dict[str, Any]
 """
 
 
+class Provenance(TypedDict, total=False):
+    """Where a generated row comes from: ids, and the slots of its calls."""
+
+    requirement: str
+    scenario_id: str
+    agent_id: str
+    group: str
+    actions: list[str]
+    calls: list[str]
+
+
 def requirement_of(row: Row) -> str:
     """The name of the requirement that a generated row serves."""
-    return str(provenance_of(row).get("requirement") or row.get("kind", ""))
+    return provenance_of(row).get("requirement") or str(row.get("kind", ""))
 
 
-def provenance_of(row: Row) -> Mapping[str, Any]:
-    """Where a generated row comes from; nothing, of a row that others made."""
+def provenance_of(row: Row) -> Provenance:
+    """Where a generated row comes from; of a row that others made, what has the form of it."""
     value = row.get("provenance")
-    return value if isinstance(value, Mapping) else {}
+    kept: dict[str, Any] = {}
+    for name, part in value.items() if isinstance(value, Mapping) else ():
+        texts = part if name in ("actions", "calls") else [part]
+        if (
+            name in Provenance.__annotations__
+            and isinstance(texts, list)
+            and all(isinstance(text, str) for text in texts)
+        ):
+            kept[name] = part
+    return cast(Provenance, kept)
 
 
 @dataclass(frozen=True)

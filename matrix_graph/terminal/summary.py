@@ -80,8 +80,8 @@ def print_rows(folder: Path, count: int, out: TextConsole) -> None:
     for file in files:
         for row in read_json_lines(file)[:count]:
             origin = provenance_of(row)
-            scenario = scenarios.get(str(origin.get("scenario_id", "")), {})
-            agent = str(origin.get("agent_id", ""))
+            scenario = scenarios.get(origin.get("scenario_id", ""), {})
+            agent = origin.get("agent_id", "")
             person = scenario.get("people", {}).get(agent, {}).get("name", agent)
             out.rule(
                 Text(f"{row.get('id', '')} · {person} · {origin.get('group', '')}"), align="left"

@@ -304,6 +304,28 @@ def test_a_run_json_that_no_run_writes_is_refused(
             use()
 
 
+ORIGINS: list[Any] = [
+    "a book of 1910",
+    {"scenario_id": 1e300, "agent_id": ["x"], "group": None, "requirement": {"a": 1}},
+    {"actions": "abc", "calls": 7},
+    {"actions": [1, None], "calls": [["x"]], "other": "x"},
+]
+
+
+@pytest.mark.parametrize("origin", ORIGINS, ids=str)
+def test_a_row_of_odd_provenance_is_shown_without_it(
+    origin: Any, finished: Path, tmp_path: Path
+) -> None:
+    out = received(finished, tmp_path)
+    path = out / "dataset/sft.jsonl"
+    rows = [json.loads(line) | {"provenance": origin} for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for words in (["report", out], ["show", out], ["trace", out, rows[0]["id"]]):
+        done = shown(*words)
+        assert done.exit_code == 0, done.output
+    assert export(out, "hf").rows
+
+
 @pytest.mark.parametrize("source", ["/dev/zero", "pipe"])
 def test_profiles_that_are_no_file_are_not_read(
     source: str, finished: Path, tmp_path: Path
