@@ -36,7 +36,15 @@ from matrix_graph.runs.template import write_template
 from matrix_graph.terminal.filtered import print_filtered
 from matrix_graph.terminal.options import options_of
 from matrix_graph.terminal.screen import Screen
-from matrix_graph.terminal.session import agreed, answered, prices, signalled, stepped, stoppable
+from matrix_graph.terminal.session import (
+    Stops,
+    agreed,
+    answered,
+    prices,
+    signalled,
+    stepped,
+    stoppable,
+)
 from matrix_graph.terminal.summary import print_rows, print_run
 from matrix_graph.terminal.trace import trace as traced
 from matrix_graph.terminal.view import LogFile, Quiet, Verbose, View
@@ -81,6 +89,7 @@ def main(
 @app.command()
 @options_of(RunConfig)
 def run(
+    command: typer.Context,
     config: File = None,
     config_file: ConfigFile = None,
     resume: Resume = False,
@@ -100,7 +109,7 @@ def run(
 
     With --resume and more --rows or --scenarios than it had, a finished run goes on.
     """
-    stopped: list[signal.Signals] = []
+    stopped = Stops(command)
     view = View(err, quiet, verbose, log_file)
     try:
         settings = RunConfig.load(_one(config, config_file), options)
@@ -255,6 +264,7 @@ def export(
 @app.command(name="filter")
 @options_of(FilterConfig)
 def filter_file(
+    command: typer.Context,
     rows: Annotated[Path, typer.Argument(help="JSON Lines in one of TRL's layouts")],
     config: Annotated[
         Path | None, typer.Option("--config", help="YAML file with options; flags come on top")
@@ -269,7 +279,7 @@ def filter_file(
     """Keep of any data set what training learns from; say what goes and why, and write controls to
     train beside.
     """
-    stopped: list[signal.Signals] = []
+    stopped = Stops(command)
     try:
         settings = FilterConfig.load(config, options)
         with View(err, quiet, verbose, log_file).listening() as listen:
@@ -314,12 +324,13 @@ def refilter_folder(
 @app.command()
 @options_of(RunConfig)
 def preview(
+    command: typer.Context,
     config: File = None,
     config_file: ConfigFile = None,
     **options: Any,
 ) -> None:
     """Look before the whole: one group and a few rows, in OUT-preview, and what the whole takes."""
-    stopped: list[signal.Signals] = []
+    stopped = Stops(command)
     try:
         settings = RunConfig.load(_one(config, config_file), options)
         small = settings.preview()

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+import typer
 
 from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.debugger.debugger import Debugger
@@ -29,12 +33,39 @@ from matrix_graph.terminal.view import View
 
 T = TypeVar("T")
 
+_PATIENCE = 2.5
+"""Seconds that a command has to end itself after SIGTERM."""
+
+
+class Stops(list[signal.Signals]):
+    """The signals that stopped a command.
+
+    From SIGTERM, or since the terminal has gone away, it has a time to write what it has in hand;
+    then its process ends. What was answered is on record by then, and `--resume` goes on from it.
+    """
+
+    def __init__(self, command: typer.Context) -> None:
+        super().__init__()
+        self._timer: threading.Timer | None = None
+        command.call_on_close(self._end)
+
+    def append(self, name: signal.Signals) -> None:
+        super().append(name)
+        if name != signal.SIGINT and self._timer is None:
+            self._timer = threading.Timer(_PATIENCE, os._exit, (128 + name,))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
 
 async def stoppable(
     config: RunConfig,
     resume: bool,
     overwrite: bool,
-    stopped: list[signal.Signals],
+    stopped: Stops,
     view: View,
     answers: dict[str, Any] | None = None,
 ) -> RunResult:
@@ -56,9 +87,7 @@ async def stoppable(
             return RunResult.of(config.folder)
 
 
-async def signalled(
-    work: Coroutine[Any, Any, T], stopped: list[signal.Signals], err: TextConsole
-) -> T:
+async def signalled(work: Coroutine[Any, Any, T], stopped: Stops, err: TextConsole) -> T:
     """`work`, which Ctrl-C and SIGTERM stop."""
     with stopping(stopped, err):
         return await work
@@ -88,7 +117,7 @@ def agreed(config: RunConfig, err: TextConsole) -> RunConfig:
 
 
 @contextmanager
-def stopping(stopped: list[signal.Signals], err: TextConsole) -> Iterator[None]:
+def stopping(stopped: Stops, err: TextConsole) -> Iterator[None]:
     """Cancel the running task at Ctrl-C, SIGTERM and where the terminal goes away (unless that is
     to be ignored, as under nohup); a second one ends the process.
     """
@@ -113,9 +142,7 @@ def stopping(stopped: list[signal.Signals], err: TextConsole) -> Iterator[None]:
             signal.signal(name, handler)
 
 
-def answered(
-    result: RunResult, config: RunConfig, stopped: list[signal.Signals], view: View
-) -> RunResult:
+def answered(result: RunResult, config: RunConfig, stopped: Stops, view: View) -> RunResult:
     """Ask the person at this terminal what the run asks people, for as long as they stay."""
     while result.asked and sys.stdin.isatty() and not stopped:
         person, answers = Person(RunRecord(result.out).groups, TextConsole()), {}
@@ -129,7 +156,7 @@ def answered(
 
 
 def stepped(
-    config: RunConfig, resume: bool, overwrite: bool, stopped: list[signal.Signals], view: View
+    config: RunConfig, resume: bool, overwrite: bool, stopped: Stops, view: View
 ) -> RunResult:
     """The run under the debugger, in this terminal."""
 

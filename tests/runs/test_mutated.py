@@ -51,14 +51,15 @@ def mutate(folder: Path, rng: random.Random) -> str:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != ".lock")
     path = rng.choice(files)
     if path.suffix in (".json", ".jsonl") and rng.random() < 0.8:
-        lines = (
-            path.read_text("utf-8").split("\n") if path.suffix == ".jsonl" else [path.read_text()]
-        )
-        place = rng.randrange(max(1, len(lines) - 1))
-        value = json.loads(lines[place]) if lines[place].strip() else {}
-        lines[place] = json.dumps(_changed(value, rng))
-        path.write_text("\n".join(lines), "utf-8")
-        return f"a value in {path.name}"
+        # ValueError: its bytes were changed before.
+        with suppress(ValueError):
+            text = path.read_text("utf-8")
+            lines = text.split("\n") if path.suffix == ".jsonl" else [text]
+            place = rng.randrange(max(1, len(lines) - 1))
+            value = json.loads(lines[place]) if lines[place].strip() else {}
+            lines[place] = json.dumps(_changed(value, rng))
+            path.write_text("\n".join(lines), "utf-8")
+            return f"a value in {path.name}"
     raw = bytearray(path.read_bytes())
     match rng.randrange(4):
         case 0:

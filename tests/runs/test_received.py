@@ -18,6 +18,7 @@ from typing import Any
 
 import ormsgpack
 import pytest
+from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_POS_ARGS
 from typer.testing import CliRunner
 
 from matrix_graph.boundary.locks import held
@@ -89,10 +90,10 @@ def test_a_checkpoint_that_names_a_function_does_not_run_it(
 ) -> None:
     out, trap = received(stopped, tmp_path), tmp_path / "trap"
     call = ormsgpack.packb(("os", "mkdir", (str(trap),)))
+    values = {"quota": ormsgpack.Ext(EXT_CONSTRUCTOR_POS_ARGS, call)}
     attack: dict[str, bytes] = {
-        # LangGraph's extension for a callable with positional arguments.
         "msgpack": ormsgpack.packb(
-            {"v": 4, "ts": "", "id": "1", "channel_values": {"quota": ormsgpack.Ext(0, call)},
+            {"v": 4, "ts": "", "id": "1", "channel_values": values,
              "channel_versions": {}, "versions_seen": {}}
         ),
         "json": json.dumps(

@@ -277,6 +277,38 @@ def test_a_signal_stops_cleanly_and_tells_how_to_go_on(
     assert cli("run", "--out", str(out), "--resume").returncode == 0
 
 
+STUCK = """
+import sys, time
+from matrix_graph.runs import runner
+from matrix_graph.terminal import cli
+
+def tally(*given):
+    print("stuck", flush=True)
+    time.sleep(60)
+
+runner.tally = tally
+cli.app(sys.argv[1:])
+"""
+"""A command whose event loop is held up, by a sum in this case."""
+
+
+def test_sigterm_ends_a_command_that_is_held_up(server: FakeServer, tmp_path: Path) -> None:
+    out = tmp_path / "made"
+    process = subprocess.Popen(
+        [sys.executable, "-c", STUCK, "run", *at(server), "--out", str(out)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout
+    assert process.stdout.readline() == "stuck\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    asked = server.requests.total()
+    assert cli("run", "--out", str(out), "--resume").returncode == 0
+    # What the models are probed with is asked anew.
+    assert server.requests.total() <= asked + 2
+
+
 def test_instructions_in_a_profile_stay_text(server: FakeServer, tmp_path: Path) -> None:
     hostile: dict[str, Any] = {
         "id": "../../etc/passwd",
