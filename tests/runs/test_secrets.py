@@ -43,7 +43,7 @@ class Echo(FakeServer):
 
 
 @pytest.fixture
-def echo() -> Iterator[Echo]:
+def echo() -> Iterator[FakeServer]:
     with Echo(key=KEY) as server:
         yield server
 
@@ -55,7 +55,7 @@ def command(*words: object, given: str | None = None, codes: tuple[int, ...] = (
 
 
 def test_keys_that_come_back_are_in_no_file_and_on_no_screen(
-    echo: Echo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    echo: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from aiohttp import web
 
