@@ -19,6 +19,8 @@ from matrix_graph.errors import InputError
 
 LONGEST = 64 << 20
 """Bytes of one value."""
+UNREADABLE = (sqlite3.Error, UnicodeDecodeError)
+"""What reading a damaged database raises: the second where SQLite quotes bytes that are no text."""
 _SUPER_JOURNAL = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 """The end of a rollback journal that names further files; SQLite would delete those."""
 _SPACE = re.compile(r"\s++")
@@ -148,7 +150,7 @@ def _opened(name: str, *, uri: bool = False) -> sqlite3.Connection:
     try:
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
         db.execute("PRAGMA trusted_schema=OFF")
-    except sqlite3.Error:
+    except UNREADABLE:
         db.close()
         raise
     return db
@@ -161,7 +163,7 @@ def _check_place(path: Path) -> None:
 def _check_tables(db: sqlite3.Connection, path: Path, tables: Tables) -> None:
     try:
         entries = db.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is no database of ours: {error}") from error
     for kind, name, sql in entries:
         text = sql if isinstance(sql, str) else ""

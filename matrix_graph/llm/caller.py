@@ -188,7 +188,7 @@ class Caller:
             self._line.halted = error
             raise
         except CallFailed as error:
-            entry = replace(entry, answer=error.reason, finish=FAILED)
+            entry = replace(entry, answer=clean(error.reason), finish=FAILED)
         else:
             used = _usage_of(message)
             text, finish = clean(without_keys(str(message.text))), _finish_reason(message)
@@ -227,7 +227,8 @@ def _extended(message: ChatMessage, note: str) -> ChatMessage:
 def _finish_reason(message: AIMessage) -> str:
     meta = message.response_metadata
     reason = str(meta.get("finish_reason") or meta.get("stop_reason") or "stop")
-    return "length" if reason in ("length", "max_tokens", "MAX_TOKENS") else reason[:40]
+    cut = reason in ("length", "max_tokens", "MAX_TOKENS")
+    return "length" if cut else clean(without_keys(reason[:40]))
 
 
 def _usage_of(message: AIMessage) -> Usage:

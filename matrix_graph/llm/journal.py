@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from matrix_graph.boundary.databases import connect, copy_database, defined, looking
+from matrix_graph.boundary.databases import UNREADABLE, connect, copy_database, defined, looking
 from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.usage import Usage
@@ -135,7 +135,7 @@ class Journal:
             self._keys = set(map(hash, self._db.execute("SELECT slot, digest FROM calls")))
             digests = self._db.execute("SELECT digest FROM vectors")
             self._digests = {hash(digest) for (digest,) in digests}
-        except sqlite3.Error as error:
+        except UNREADABLE as error:
             self._opened.close()
             raise InputError(f"{path} is not a journal of model calls: {error}") from error
         except InputError:
@@ -358,7 +358,7 @@ def _as_journal(path: object) -> Iterator[None]:
     """Whatever SQLite cannot read is no journal."""
     try:
         yield
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise InputError(f"{path} is not a journal of model calls: {error}") from error
 
 

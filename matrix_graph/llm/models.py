@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_core.embeddings import Embeddings
 from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable
 from pydantic import BaseModel, ConfigDict, SecretStr
@@ -246,6 +247,8 @@ def _lean_chat() -> Callable[..., BaseChatModel]:
             except _UNREADABLE as error:
                 words = f"the answer is no chat completion ({type(error).__name__}: {error})"
                 raise BadBody(words[:200]) from error
+            if not result.generations or not isinstance(result.generations[0].message, AIMessage):
+                raise BadBody("the answer is no chat completion (it holds no assistant's message)")
             if not isinstance((result.llm_output or {}).get("token_usage"), dict):
                 result.llm_output = None
             return result

@@ -13,7 +13,7 @@ import aiosqlite
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from matrix_graph.boundary.databases import plain, prepare
+from matrix_graph.boundary.databases import UNREADABLE, plain, prepare
 from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.llm.tasks import acquired
 from matrix_graph.memory.store import ChromaStore
@@ -27,7 +27,7 @@ def checkpointed() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         raise StoreFailed(f"The checkpoints cannot be written: {error}") from error
-    except sqlite3.Error as error:
+    except UNREADABLE as error:
         raise InputError(
             f"The checkpoints are damaged ({error}). Remove checkpoints.sqlite: the journal tells "
             "all of it again."

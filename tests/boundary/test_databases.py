@@ -64,6 +64,20 @@ def test_what_was_altered_is_refused(how: str, allowed: str, tmp_path: Path) -> 
         pass
 
 
+@pytest.mark.parametrize("part", [b"items", b"sqlite_autoindex_items_1"])
+def test_names_that_are_no_text_are_refused(part: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "a.sqlite"
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute("CREATE TABLE items (id TEXT PRIMARY KEY, text TEXT)")
+    raw = path.read_bytes()
+    assert part in raw
+    path.write_bytes(raw.replace(part, part[:-1] + b"\x94"))
+    tables = defined("CREATE TABLE items (id TEXT PRIMARY KEY, text TEXT)")
+    for use in (lambda: connect(path, tables), lambda: prepare(path, tables)):
+        with pytest.raises(InputError):
+            use()
+
+
 def test_a_file_under_two_names_is_not_written_to(tmp_path: Path) -> None:
     made(tmp_path / "precious.sqlite")
     os.link(tmp_path / "precious.sqlite", tmp_path / "a.sqlite")
