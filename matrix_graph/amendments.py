@@ -15,7 +15,7 @@ from matrix_graph.boundary.values import read_json
 from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import Entry, Journal, clean, entry_for
 from matrix_graph.llm.slot import Slot
-from matrix_graph.schema import Message
+from matrix_graph.schema import Life, Message
 
 AmendmentKind = Literal["action", "message", "memory", "plan"]
 
@@ -91,12 +91,13 @@ class Amendments:
         """What the agent did at this step, if that was amended."""
         return next((a.text for a in self.of(agent, "action", step) if a.since == step), None)
 
-    def plan(self, agent: str, plan: Sequence[str], step: int) -> tuple[str, ...]:
-        """The agent's plan as it stands at this step."""
+    def plan(self, agent: str, life: Life, step: int) -> tuple[str, ...]:
+        """The plan of the agent's life as it stands at this step."""
         if not self.concern(agent):
-            return tuple(plan)
-        texts = {int(a.what): a.text for a in self.of(agent, "plan", step)}
-        return tuple(texts.get(number, text) for number, text in enumerate(plan, 1))
+            return tuple(life["plan"])
+        changed = [a for a in self.of(agent, "plan", step) if a.since > life["since"]]
+        texts = {int(a.what): a.text for a in changed}
+        return tuple(texts.get(number, text) for number, text in enumerate(life["plan"], 1))
 
     def memories(self, agent: str, step: int) -> dict[str, str]:
         """What the amended memories of the agent say at this step, by `step-number`; earlier, what

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -17,6 +18,7 @@ from langchain_core.runnables import Runnable
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Field,
     InstanceOf,
     PositiveFloat,
     PositiveInt,
@@ -26,11 +28,20 @@ from pydantic import (
 )
 
 from matrix_graph.errors import InputError
-from matrix_graph.schema import Communication, Routing
+from matrix_graph.schema import Communication, End, Routing
 
 # In a JSON schema, as Studio asks for it, a model is its name.
 ChatSpec = Annotated[str | InstanceOf[Runnable[Any, Any]], WithJsonSchema({"type": "string"})]
 EmbeddingsSpec = Annotated[str | InstanceOf[Embeddings], WithJsonSchema({"type": "string"})]
+
+SETTING = (
+    "The people of a group know each other by name from an online group, which people with lives "
+    "like theirs have joined; they live wherever each of them lives. There they post, ask and "
+    "answer before all, or write to one of them alone, and some of them speak on the phone."
+)
+"""People of a group are alike (homophily), and need not live in one place."""
+START = date(2025, 1, 6)
+"""A Monday."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +63,15 @@ class Context:
         communication: `structured`, or the control arms `random` and `none`.
         modulator: `batched` (one call routes all actions of a group's step), `per_action`, or
             `human`: a person is asked through `interrupt()`, which needs a checkpointer.
+        setting: How the people of a group know each other, in a few sentences that agents and
+            modulators read; the same for all groups.
+        start: The day of the first step.
+        step_days: Days that a step stands for.
+        end: `scenarios`: an agent that has carried out its plan, or reached its goal, writes the
+            next ones, so that there are as many scenarios as are asked for. `goals`: it acts no
+            more (arXiv 2410.14251).
+        setbacks: Share of the plan's steps at which something does not go as planned; drawn by
+            `seed`.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
         memory_limit: Memories of an agent past which the older half is consolidated into one.
@@ -78,6 +98,11 @@ class Context:
     seed: int = 0
     communication: Communication = "structured"
     modulator: Routing = "batched"
+    setting: str = SETTING
+    start: date = START
+    step_days: PositiveInt = 1
+    end: End = "scenarios"
+    setbacks: Annotated[float, Field(ge=0, le=1)] = 0.25
     concurrency: PositiveInt = 8
     timeout: PositiveFloat = 120.0
     memory_limit: PositiveInt = 500

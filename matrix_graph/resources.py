@@ -65,7 +65,7 @@ class Resources:
 
     def __init__(self, context: Context, journal: Journal, account: Account) -> None:
         # A copy: what is opened must not keep its context alive.
-        self._context = replace(context)
+        self.context = replace(context)
         checked_caps(context.max_calls, context.max_cost)
         self.prompts = Prompts(context.prompts, small=is_local(context.model))
         self._models = model, student, embeddings = _models(context)
@@ -100,22 +100,22 @@ class Resources:
         it.
         """
         if self.loop not in (None, loop):
-            self._models = _models(self._context)
+            self._models = _models(self.context)
             self.model.model, self.student.model, self.embedder.model = self._models
             self.embedder.forget()
             self.remote.forget()
-            self._line.forget(Limiter(self._context.concurrency))
+            self._line.forget(Limiter(self.context.concurrency))
         self.loop = loop
 
     @property
     def named(self) -> bool:
         """Whether the context names the run, on purpose."""
-        return self._context.run is not None
+        return self.context.run is not None
 
     @property
     def run(self) -> str:
         """The name of the run in the store, for a node of a graph."""
-        return run_name(self._context)
+        return run_name(self.context)
 
     @property
     def threaded(self) -> bool:
@@ -127,7 +127,7 @@ class Resources:
         """What tells questions to people and to the user's own agents apart by thread: what one was
         answered is no answer to another's.
         """
-        thread = self._context.branch_of or (None if self.named else self.run)
+        thread = self.context.branch_of or (None if self.named else self.run)
         return {"run": thread} if thread else {}
 
     def memory(self, store: BaseStore | None) -> EpisodicMemory:
@@ -145,7 +145,7 @@ class Resources:
                 self.embedder,
                 run=run,
                 buffer=self._buffer(store),
-                limit=self._context.memory_limit,
+                limit=self.context.memory_limit,
                 consolidate=self._consolidated,
             )
         # The one used last comes last.
@@ -176,7 +176,7 @@ class Resources:
         self._line.close()
         await self.embedder.aclose()
         await self.remote.aclose()
-        lent = (self._context.model, self._context.student, self._context.embeddings)
+        lent = (self.context.model, self.context.student, self.context.embeddings)
         models: Sequence[Runnable[Any, Any] | Embeddings] = self._models
         for model in models:
             if not any(model is one for one in lent):

@@ -18,6 +18,8 @@ Routing = Literal["batched", "per_action", "human"]
 who is asked.
 """
 
+End = Literal["scenarios", "goals"]
+
 Row = dict[str, Any]
 """One training row: `id`, `kind`, the columns of a TRL layout, and what else its owner put there.
 """
@@ -101,8 +103,19 @@ class Group:
         return "; ".join(f"{m.name}: {m.profile.description}" for m in self.members)
 
 
+class Life(TypedDict):
+    """What an agent lives for: its goal and the plan to it, from step `since` on. `call` wrote
+    them; the first ones are the persona's.
+    """
+
+    goal: str
+    plan: list[str]
+    since: int
+    call: str
+
+
 class Message(TypedDict):
-    """An action as it reached somebody, and why."""
+    """An action as it reached somebody: why, and in which way, in words for the recipient."""
 
     id: str
     action: str
@@ -111,6 +124,7 @@ class Message(TypedDict):
     recipient: str
     text: str
     reason: str
+    way: NotRequired[str]
 
 
 class Recollection(TypedDict):
@@ -126,7 +140,10 @@ class Recollection(TypedDict):
 
 
 class Action(TypedDict):
-    """What one agent did at one step, what it remembered then, and who became aware of it."""
+    """What one agent did at one step, what it remembered then, and who became aware of it.
+
+    `date` is the day of the step, in ISO form; `answers` are the actions to which it reacts.
+    """
 
     id: str
     agent: str
@@ -136,6 +153,8 @@ class Action(TypedDict):
     recipients: list[str]
     reason: str
     call: str
+    date: NotRequired[str]
+    answers: NotRequired[list[str]]
     recalled: NotRequired[list[Recollection]]
 
 
@@ -179,7 +198,10 @@ class Person(TypedDict):
 
 
 class Scenario(TypedDict):
-    """A set of agents and the actions they took, closed every few modulator steps."""
+    """A set of agents and the actions they took, closed every few modulator steps.
+
+    `date` is its first day, in ISO form; `lives` are those that agents began in it.
+    """
 
     id: str
     group: str
@@ -187,7 +209,9 @@ class Scenario(TypedDict):
     agents: list[str]
     actions: list[Action]
     summary: str
+    date: NotRequired[str]
     people: NotRequired[dict[str, Person]]
+    lives: NotRequired[dict[str, Life]]
     failures: NotRequired[list[Failure]]
     messages: NotRequired[list[Message]]
     deliveries: NotRequired[list[Delivery]]

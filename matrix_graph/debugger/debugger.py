@@ -24,9 +24,9 @@ from matrix_graph.debugger.live import Live, Stop, at_every_turn, nowhere
 from matrix_graph.debugger.sources import LiveGraph
 from matrix_graph.errors import InputError
 from matrix_graph.runs.config import RunConfig
-from matrix_graph.runs.moments import Moment, delivery_of, inbox_of
+from matrix_graph.runs.moments import Moment, delivery_of, inbox_of, life_at
 from matrix_graph.runs.record import RunRecord
-from matrix_graph.schema import Delivery, Group, Message, Persona
+from matrix_graph.schema import Delivery, Group, Life, Message, Persona
 from matrix_graph.society.own_agents import PERSON
 
 SHOWN = 12
@@ -193,14 +193,13 @@ class Debugger:
             InputError: there is no such thing here, or no text.
         """
         moment = self.here
-        person = self.person(moment.agent)
         known = {
             "action": [""],
             "message": [message["id"] for message in self.inbox(moment)],
             "memory": [
                 name for name, m in self.of.memories(moment.agent).items() if m.step < moment.step
             ],
-            "plan": [str(number) for number, _ in enumerate(person.plan, 1)],
+            "plan": self._steps_ahead(moment),
         }
         if kind not in known:
             raise InputError(f"There is no change of {kind!r}; there are {', '.join(known)}.")
@@ -222,6 +221,16 @@ class Debugger:
             "",
         )
         return change._replace(was=before or self.of.memories(moment.agent)[what].text)
+
+    def life(self, person: Persona, step: int) -> Life:
+        """What somebody lived for at a step."""
+        return life_at(person, self.of.scenarios, step)
+
+    def _steps_ahead(self, moment: Moment) -> list[str]:
+        """The numbers of the plan's steps; none in the turn in which the plan was written."""
+        life = self.life(self.person(moment.agent), moment.step)
+        numbers = range(1, len(life["plan"]) + 1) if life["since"] < moment.step else ()
+        return [str(number) for number in numbers]
 
     def amend(self, change: Amendment) -> Moment:
         """Change the turn at which a run under way is held, and stand at it as it is then taken.

@@ -153,6 +153,15 @@ class EpisodicMemory:
             for (agent, _), vector in zip(queries, vectors, strict=True)
         ]
 
+    async def alatest(
+        self, agent: str, kind: str, *, k: int, now: int, branch: str = MAIN
+    ) -> list[Memory]:
+        """The `k` last memories of a kind up to step `now`, oldest first, also consolidated."""
+        latest: list[Memory] = []
+        for lane, until in await self._sight(agent, now, branch):
+            latest += lane.latest(kind, k, until)
+        return sorted(latest, key=lambda m: (m.step, m.number))[-k:]
+
     async def anearest(
         self,
         owners: Sequence[str],

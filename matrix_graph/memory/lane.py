@@ -110,6 +110,12 @@ class Lane:
         vector: NDArray[np.float32] = self._vectors[row].astype(np.float32)
         return vector
 
+    def latest(self, kind: str, k: int, until: int) -> list[Memory]:
+        """The `k` last memories of a kind up to step `until`, oldest first."""
+        steps = self._facts[: len(self), 0].tolist()
+        rows = [row for row, of in enumerate(self._kinds) if of == kind and steps[row] <= until]
+        return sorted(map(self._memory, rows), key=lambda m: (m.step, m.number))[-k:]
+
     def seen(self, until: int) -> NDArray[np.float16]:
         """The vectors of the memories that can be seen at step `until`, shape (n, dimensions)."""
         steps, _, _, replaced = self._facts[: len(self)].T

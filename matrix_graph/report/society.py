@@ -15,7 +15,7 @@ from matrix_graph.llm.models import NONE, embedding_model
 from matrix_graph.llm.tasks import run_sync
 from matrix_graph.report.html import Html, anchor, facts, fold, joined, link, tag
 from matrix_graph.runs.record import RunRecord
-from matrix_graph.schema import Action, Group, Persona, Scenario, provenance_of
+from matrix_graph.schema import Action, Group, Life, Persona, Scenario, provenance_of
 
 MAP, MARGIN = (900, 560), 60
 MOST = 300
@@ -259,6 +259,7 @@ def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
         "temper": member.personality,
         "wants": member.goal,
         "plan": tag("ol", *(tag("li", step) for step in member.plan)),
+        "then": joined([_life(life) for life in _lives(record, member)], ""),
         "posted": tag("ul", *(tag("li", post) for post in member.profile.posts)),
         "rows": joined([link("row", str(row["id"])) for row in rows], ", "),
     }
@@ -270,6 +271,16 @@ def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
     )
     did = [tag("h4", "Did"), tag("ol", *acts), tag("h4", "Became aware of"), tag("ul", *came)]
     return fold(title, facts(about), *did, id=anchor("agent", member.id))
+
+
+def _lives(record: RunRecord, member: Persona) -> list[Life]:
+    """What the agent began to live for after its first plan."""
+    lives = [scenario.get("lives", {}).get(member.id) for scenario in record.scenarios]
+    return [life for life in lives if life]
+
+
+def _life(life: Life) -> Html:
+    return tag("div", life["goal"], tag("ol", *(tag("li", step) for step in life["plan"])))
 
 
 def _scores(recalled: object) -> str:

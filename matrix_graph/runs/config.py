@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, cast
 
 from langgraph.types import Durability
 from pydantic import Field
 
-from matrix_graph.context import Context
+from matrix_graph.context import SETTING, START, Context
 from matrix_graph.generation.requirements import (
     KindName,
     Requirement,
@@ -35,7 +36,7 @@ from matrix_graph.runs.accepted import (
     served,
 )
 from matrix_graph.runs.options import Options, checked_url
-from matrix_graph.schema import Communication, Routing
+from matrix_graph.schema import Communication, End, Routing
 
 JOURNAL = "journal.sqlite"
 """Of a run, in its folder: all of its contexts write there."""
@@ -82,6 +83,16 @@ class RunConfig(Options):
     """structured, or the control arms random and none."""
     modulator: Routing = "batched"
     """batched: a call routes all actions of a step; per_action: one each; human."""
+    setting: str = Field(default=SETTING, min_length=1, max_length=2000)
+    """How the people of a group know each other, in a few sentences."""
+    start: date = START
+    """The day of the first step, as 2025-01-06."""
+    step_days: int = Field(default=1, ge=1, le=366)
+    """Days that a step stands for; a scenario has three."""
+    end: End = "scenarios"
+    """scenarios: who has reached a goal takes the next one; goals: acts no more."""
+    setbacks: float = Field(default=0.25, ge=0, le=1)
+    """Share of the plan's steps at which something goes wrong."""
     play: Names = ()
     """People whom you play, by id or name, with commas or repeated."""
     checkpoints: Literal["scenario", "step"] = "scenario"
@@ -199,6 +210,11 @@ class RunConfig(Options):
             seed=self.seed,
             communication=self.communication,
             modulator=self.modulator,
+            setting=self.setting,
+            start=self.start,
+            step_days=self.step_days,
+            end=self.end,
+            setbacks=self.setbacks,
             concurrency=self.concurrency
             or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
             timeout=self.timeout,

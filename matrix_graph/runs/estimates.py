@@ -24,7 +24,7 @@ from matrix_graph.schema import Profile
 from matrix_graph.society.modulator import SHORTLIST
 from matrix_graph.society.profiles import load_profiles
 from matrix_graph.society.state import STEPS
-from matrix_graph.society.turn import RECALLED
+from matrix_graph.society.turn import LATEST, RECALLED
 
 CHARACTERS = 4
 """Characters to a token, in English."""
@@ -32,6 +32,7 @@ CHARACTERS = 4
 ANSWERS = {
     "persona": 230,
     "act": 60,
+    "life": 150,
     "reason": 30,
     "summary": 100,
     "instruction": 90,
@@ -41,6 +42,12 @@ ANSWERS = {
 
 SPARE = 1.1
 """Rows generated to one kept."""
+
+REACTIONS_SHARE = 0.4
+"""Share of turns that are reactions."""
+
+PLAN_STEPS = 6
+"""Steps of a plan."""
 
 NEWS = 0.8
 """Share of scenarios after a group's first that begin with news from others."""
@@ -116,19 +123,26 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
     later = max(0, config.scenarios - groups)
     action, reason = _text(ANSWERS["act"]), ANSWERS["reason"]
     member = f"{about} {_text(40)}\n"
-    group = {"members": member * whole, "names": ""}
+    group = {"members": member * whole, "names": "", "setting": config.setting}
+    person = {
+        "name": "Name",
+        "description": about,
+        "personality": _text(50),
+        "goal": _text(25),
+        "plan": _text(90),
+        "setting": config.setting,
+        "acquaintances": _text(30 * (whole - 1)),
+        "date": _text(5),
+        "memories": action * (RECALLED + LATEST),
+    }
     act = prompts.render(
-        "agent",
-        "act_goal",
-        name="Name",
-        description=about,
-        personality=_text(50),
-        goal=_text(25),
-        plan=_text(90),
-        memories=action * RECALLED,
-        plan_step=_text(15),
+        "agent", "act_goal", plan_step=_text(15), observations="", chance="", **person
     )
-    deliver = prompts.render("modulator", "deliver", actions=action * whole, **group)
+    life = prompts.render("next_life", **person)
+    lives = turns * config.scenarios * (1 - REACTIONS_SHARE) / PLAN_STEPS - config.agents
+    deliver = prompts.render(
+        "modulator", "deliver", actions=action * whole, scene=_text(ANSWERS["summary"]), **group
+    )
     exchange = prompts.render(
         "modulator",
         "exchange",
@@ -138,7 +152,9 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
         **group,
     )
     summary = prompts.render("modulator", "summarise", scenario=action * round(turns), **group)
-    news = prompts.render("modulator", "receive", news=action * 3, **group)
+    news = prompts.render(
+        "modulator", "receive", news=action * 3, scene=_text(ANSWERS["summary"]), **group
+    )
     each, n = config.modulator == "per_action", config.scenarios
     exchanges = routed and groups > 1
     per_step = round(n * turns) if each else n * STEPS
@@ -146,6 +162,12 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
     return [
         Part("persona", config.agents, _tokens(persona), ANSWERS["persona"]),
         Part("act", round(n * turns), _tokens(act), ANSWERS["act"]),
+        Part(
+            "life",
+            max(0, round(lives)) * (config.end == "scenarios"),
+            _tokens(life),
+            ANSWERS["life"],
+        ),
         Part(
             "deliver",
             routed * (whole > 1) * per_step,
@@ -159,7 +181,10 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
             reason * 2,
         ),
         Part(
-            "exchange", exchanges * round(n * (turns if each else 1)), _tokens(exchange), reason * 2
+            "exchange",
+            exchanges * round(later * (turns if each else 1)),
+            _tokens(exchange),
+            reason * 2,
         ),
         Part("summary", n, _tokens(summary), ANSWERS["summary"]),
     ]

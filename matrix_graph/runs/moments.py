@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from matrix_graph.schema import Action, Delivery, Failure, Message, Scenario
+from matrix_graph.schema import Action, Delivery, Failure, Life, Message, Persona, Scenario
+from matrix_graph.society.progress import first_life
 from matrix_graph.society.state import STEPS
 
 
@@ -72,6 +73,13 @@ def inbox_of(moment: Moment) -> list[Message]:
         ):
             inbox.append(message)
     return inbox
+
+
+def life_at(persona: Persona, scenarios: Sequence[Scenario], step: int) -> Life:
+    """What the agent lived for at a step, as far as it is on record."""
+    lives = [s.get("lives", {}).get(persona.id) for s in scenarios]
+    begun = [life for life in lives if life and life["since"] <= step]
+    return max(begun, key=lambda life: life["since"], default=first_life(persona))
 
 
 def delivery_of(moment: Moment) -> Delivery | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,6 @@ def _entry(name: str, field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True)
     if isinstance(default, tuple):
         default = list(default)
-    value = json.dumps(str(default) if isinstance(default, Path) else default)
+    value = json.dumps(str(default) if isinstance(default, Path | date) else default)
     about = textwrap.wrap(" ".join((field.description or "").split()), 96)
     return "\n".join([*(f"# {line}" for line in about), f"#{name}: {value}", ""])

@@ -1,13 +1,17 @@
 """An agent: a node that acts once per turn, reacting to what it observed or else going on with its
-plan.
+plan, and with the next one when that is carried out.
 """
 
 from __future__ import annotations
 
+import random
 import re
-from typing import Literal, Protocol
+from dataclasses import replace
+from datetime import date
+from typing import Annotated, Literal, Protocol
 
 from langgraph.runtime import Runtime
+from pydantic import BaseModel, Field, StringConstraints
 from typing_extensions import TypedDict
 
 from matrix_graph.boundary.quoting import listed, numbered, one_line
@@ -16,15 +20,25 @@ from matrix_graph.errors import CallFailed
 from matrix_graph.llm.caller import ChatMessage
 from matrix_graph.llm.slot import Slot
 from matrix_graph.resources import Resources, opened
-from matrix_graph.schema import Persona
+from matrix_graph.schema import Group, Life, Persona
+from matrix_graph.society.acquaintances import acquaintances
+from matrix_graph.society.calendar import spelt
 from matrix_graph.society.messages import remembered
 from matrix_graph.society.state import Outcome, Turn, time_of
 
 MAX_TOKENS = 200
+PlanStep = Annotated[str, StringConstraints(min_length=4, max_length=240)]
 _STATUS = re.compile(
-    r"(?<![^\w\n])(?=[^\w\n]*+(CONTINUE|GOAL REACHED)\W*+\Z)(?:(?<!\w)|[^\w\n]*?[.!?](?=\s))"
+    r"(?<![^\w\n])(?=[^\w\n]*+(CONTINUE|STEP DONE|GOAL REACHED)\W*+\Z)"
+    r"(?:(?<!\w)|[^\w\n]*?[.!?](?=\s))"
 )
+_STATUSES: dict[str, Literal["continue", "step", "finished"]] = {
+    "CONTINUE": "continue",
+    "STEP DONE": "step",
+    "GOAL REACHED": "finished",
+}
 _UNKNOWN = "(nothing comes to mind)"
+_SETBACK = "This time something does not go as planned: let it happen, and say what."
 
 
 class Acted(TypedDict):
@@ -39,57 +53,110 @@ class AgentNode(Protocol):
     async def __call__(self, state: Turn, runtime: Runtime[Context]) -> Acted: ...
 
 
-def agent_node(persona: Persona) -> AgentNode:
-    """The node of an agent that the context's model plays."""
+class LifeReply(BaseModel):
+    """What an agent says that it lives for."""
+
+    life_goal: str = Field(min_length=4, max_length=400)
+    plan: list[PlanStep] = Field(min_length=3, max_length=8)
+
+
+def agent_node(persona: Persona, group: Group) -> AgentNode:
+    """The node of an agent that the context's model plays.
+
+    Where its plan is carried out, it writes its next goal and plan first, in a call of its own.
+    """
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
-        res = await opened(runtime.context)
-        messages = asked_of(persona, state, res)
+        res, turn = await opened(runtime.context), state
+        begun: Life | None = None
         try:
-            rank = 2 * state["step"]
+            if turn["trigger"] == "goal" and not turn["plan_number"] and is_endless(res):
+                begun = await _next_life(persona, group, turn, res)
+                turn = {**turn, "life": begun, "plan_number": 1, "plan_step": begun["plan"][0]}
             answer = await res.model.text(
-                slot_of(state), messages, max_tokens=MAX_TOKENS, paragraph=True, rank=rank
+                slot_of(turn),
+                asked_of(persona, group, turn, res),
+                max_tokens=MAX_TOKENS,
+                paragraph=True,
+                rank=2 * turn["step"],
             )
         except CallFailed as error:
-            return Acted(outcomes=[failed(state, error.reason, error.slot)])
-        return Acted(outcomes=[outcome_of(state, answer.text, answer.call)])
+            return Acted(outcomes=[failed(turn, error.reason, error.slot, begun)])
+        return Acted(outcomes=[outcome_of(turn, answer.text, answer.call, begun)])
 
     return act
 
 
-def asked_of(persona: Persona, turn: Turn, res: Resources) -> list[ChatMessage]:
-    """What an agent is asked in a turn, in words."""
-    plan = res.amendments.plan(persona.id, persona.plan, time_of(turn))
-    return res.prompts.render(
-        "agent",
-        "act_reaction" if turn["observations"] else "act_goal",
-        name=one_line(persona.name),
-        description=one_line(persona.profile.description),
-        personality=one_line(persona.personality),
-        goal=one_line(persona.goal),
-        plan=numbered(plan),
-        memories=listed(turn["memories"]) or _UNKNOWN,
-        plan_step=one_line(turn["plan_step"]) or "nothing in particular; your plan is carried out",
-        observations=listed(remembered(m) for m in turn["observations"]),
+def is_endless(res: Resources) -> bool:
+    """Whether a life that is over is followed by another."""
+    return res.context.end == "scenarios"
+
+
+async def _next_life(persona: Persona, group: Group, turn: Turn, res: Resources) -> Life:
+    slot = replace(slot_of(turn), what="life")
+    about = _about(persona, group, turn, res)
+    messages = res.prompts.render("next_life", memories=listed(turn["memories"]), **about)
+    answer = await res.model.parsed(
+        slot, messages, LifeReply, max_tokens=500, rank=2 * turn["step"]
+    )
+    steps = [step.strip() for step in answer.value.plan]
+    return Life(
+        goal=answer.value.life_goal.strip(), plan=steps, since=time_of(turn), call=answer.call
     )
 
 
-def outcome_of(turn: Turn, text: str, call: str) -> Outcome:
+def asked_of(persona: Persona, group: Group, turn: Turn, res: Resources) -> list[ChatMessage]:
+    """What an agent is asked in a turn, in words."""
+    heard = listed(remembered(m) for m in turn["observations"])
+    return res.prompts.render(
+        "agent",
+        f"act_{turn['trigger']}",
+        memories=listed(turn["memories"]) or _UNKNOWN,
+        plan_step=one_line(turn["plan_step"]) or "nothing in particular; your plan is carried out",
+        observations=heard or "- (nothing)",
+        chance=_SETBACK if _fails(persona, turn, res) else "",
+        **_about(persona, group, turn, res),
+    )
+
+
+def _about(persona: Persona, group: Group, turn: Turn, res: Resources) -> dict[str, str]:
+    """Who the agent is in a turn, for prompts."""
+    life = turn["life"]
+    return {
+        "name": one_line(persona.name),
+        "description": one_line(persona.profile.description),
+        "personality": one_line(persona.personality),
+        "goal": one_line(life["goal"]),
+        "plan": numbered(res.amendments.plan(persona.id, life, time_of(turn))),
+        "setting": one_line(res.context.setting),
+        "acquaintances": listed(acquaintances(persona, group, turn["known"])) or "- (nobody)",
+        "date": spelt(date.fromisoformat(turn["date"])),
+    }
+
+
+def _fails(persona: Persona, turn: Turn, res: Resources) -> bool:
+    """Whether something goes wrong with the plan's step, by chance."""
+    if turn["trigger"] == "reaction":
+        return False
+    draw = random.Random(f"{res.context.seed}/{persona.id}/{time_of(turn)}/setback").random()
+    return draw < res.context.setbacks
+
+
+def outcome_of(turn: Turn, text: str, call: str, begun: Life | None = None) -> Outcome:
     """What comes of an agent's words: an action with its status, or a failure where there is no
-    action in them.
+    action in them. `begun` is the life that it began in this turn.
     """
     body, mark = parted(text)
     if not body:
-        return failed(turn, "the agent said nothing but its status", call)
+        return failed(turn, "the agent said nothing but its status", call, begun)
+    reacts = turn["trigger"] == "reaction"
     return Outcome(
         agent=turn["agent"],
         text=body,
-        trigger=_trigger(turn),
-        status="finished"
-        if mark == "GOAL REACHED"
-        else "continue"
-        if mark == "CONTINUE"
-        else "done",
+        trigger=turn["trigger"],
+        status=_STATUSES.get(mark, "done"),
+        answers=[m["action"] for m in turn["observations"]] if reacts else [],
+        life=begun,
         call=call,
         reason="",
         recalled=turn.get("recalled", []),
@@ -102,21 +169,19 @@ def parted(text: str) -> tuple[str, str]:
     return (text[: status.end()].strip(), status[1]) if status else (text.strip(), "")
 
 
-def failed(turn: Turn, reason: str, call: str) -> Outcome:
+def failed(turn: Turn, reason: str, call: str, begun: Life | None = None) -> Outcome:
     """A turn without an action, and why."""
     return Outcome(
         agent=turn["agent"],
         text="",
-        trigger=_trigger(turn),
+        trigger=turn["trigger"],
         status="failed",
+        answers=[],
+        life=begun,
         call=call,
         reason=reason,
         recalled=[],
     )
-
-
-def _trigger(turn: Turn) -> Literal["goal", "reaction"]:
-    return "reaction" if turn["observations"] else "goal"
 
 
 def slot_of(turn: Turn) -> Slot:

@@ -18,7 +18,7 @@ from matrix_graph.errors import InputError
 from matrix_graph.llm.journal import digest_of
 from matrix_graph.memory import Memory
 from matrix_graph.resources import opened
-from matrix_graph.schema import Group, Persona
+from matrix_graph.schema import End, Group, Persona
 from matrix_graph.society.group import create_group
 from matrix_graph.society.messages import HEARD, TOLD
 from matrix_graph.society.own_agents import Agent, is_person, runnables
@@ -183,7 +183,7 @@ class _Nodes:
         ready = [
             g
             for g in self._groups.values()
-            if self._ready(g, progress, waiting.get(g.id, {}), news.get(g.id, []))
+            if _ready(g, progress, waiting.get(g.id, {}), news.get(g.id, []), runtime.context.end)
         ]
         ready.sort(key=lambda group: played.get(group.id, 0))
         chosen = ready[: max(0, state["quota"] - produced)]
@@ -216,18 +216,20 @@ class _Nodes:
                     last=last.get(group.id, ""),
                     waiting=waiting.get(group.id, {}),
                     news=news.get(group.id, []),
+                    closing=produced + len(chosen) >= state["quota"],
                 ),
             )
             for group in chosen
         ]
         return Command(update=update, goto=sends)
 
-    def _ready(
-        self,
-        group: Group,
-        progress: Mapping[str, Progress],
-        waiting: Mapping[str, Sequence[int]],
-        news: Sequence[Sent],
-    ) -> bool:
-        standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]
-        return any(can_act(m, p, bool(waiting.get(m.id) or news)) for m, p in standing)
+
+def _ready(
+    group: Group,
+    progress: Mapping[str, Progress],
+    waiting: Mapping[str, Sequence[int]],
+    news: Sequence[Sent],
+    end: End,
+) -> bool:
+    standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]
+    return any(can_act(m, p, bool(waiting.get(m.id) or news), end) for m, p in standing)

@@ -21,8 +21,20 @@ from matrix_graph.llm.tasks import gather_to_end
 from matrix_graph.memory import EpisodicMemory, Memory
 from matrix_graph.memory.records import Records
 from matrix_graph.resources import Resources, opened
-from matrix_graph.schema import Action, Delivery, Failure, Group, Message, Person, Persona, Scenario
+from matrix_graph.schema import (
+    Action,
+    Delivery,
+    Failure,
+    Group,
+    Life,
+    Message,
+    Person,
+    Persona,
+    Scenario,
+)
+from matrix_graph.society.acquaintances import with_new
 from matrix_graph.society.agent import agent_node
+from matrix_graph.society.calendar import day_of
 from matrix_graph.society.messages import (
     TOLD,
     memories_of,
@@ -33,11 +45,19 @@ from matrix_graph.society.messages import (
 )
 from matrix_graph.society.modulator import SHORTLIST, Modulator
 from matrix_graph.society.own_agents import runnable_node
-from matrix_graph.society.progress import advanced, can_act, fresh_progress
+from matrix_graph.society.progress import (
+    advanced,
+    can_act,
+    fresh_progress,
+    is_over,
+    life_of,
+    trigger_of,
+)
 from matrix_graph.society.record import on_record
 from matrix_graph.society.routing import Nobody, router_of
 from matrix_graph.society.state import (
     STEPS,
+    Dated,
     GroupInput,
     GroupOutput,
     GroupReport,
@@ -95,7 +115,7 @@ def create_group(
     builder.add_node("scenario", nodes.scenario)
     for member in group.members:
         runnable = (agents or {}).get(member.id)
-        played = runnable_node(runnable, member) if runnable else agent_node(member)
+        played = runnable_node(runnable, member, group) if runnable else agent_node(member, group)
         node = turn_node(played, member, group)
         builder.add_node(
             names[member.id],
@@ -130,32 +150,32 @@ class _Nodes:
         resources = await opened(runtime.context)
         if state.get("outcomes"):
             rank = 2 * state["step"] + 1
-            modulator = self._modulator(runtime, resources, state["round"], state["step"], rank)
+            modulator = self._modulator(runtime, resources, state, state["step"], rank)
             moment = await self._follow(state, modulator)
         else:
-            modulator = self._modulator(runtime, resources, state["round"])
+            modulator = self._modulator(runtime, resources, state)
             moment = await self._open(state, modulator, resources.records(runtime.store))
         update = _noted(state, moment, modulator.failures)
         await self._tell(runtime, {**state, **update}, moment)
+        end = runtime.context.end
         acting = [
             m
             for m in self._group.members
-            if can_act(m, moment.progress[m.id], m.id in moment.inbox)
+            if can_act(m, moment.progress[m.id], m.id in moment.inbox, end)
         ]
         over = moment.step >= STEPS or not acting
-        turns = [] if over else self._turns(acting, moment, state["round"])
-        now = state["round"] * STEPS + moment.step - 1
-        await self._recall(resources, resources.memory(runtime.store), moment, turns, now)
+        turns = [] if over else self._turns(acting, moment, state["round"], runtime.context)
+        await self._recall(resources, resources.memory(runtime.store), moment, turns, state)
         if over:
             return Command(update=update, goto="scenario")
         sends = [Send(self._names[turn["agent"]], turn) for turn in turns]
-        return Command(update=update | {"inbox": {}}, goto=sends)
+        return Command(update=update, goto=sends)
 
     async def scenario(self, state: GroupState, runtime: Runtime[Context]) -> GroupOutput:
         """Close the scenario: tell it, let news travel, put it on record."""
         resources = await opened(runtime.context)
         records = resources.records(runtime.store)
-        modulator = self._modulator(runtime, resources, state["round"])
+        modulator = self._modulator(runtime, resources, state)
         outgoing: list[News] = []
         if state["actions"]:
             outgoing = await self._close(state, modulator, runtime)
@@ -189,7 +209,7 @@ class _Nodes:
         ]
         summary, exchanged = await gather_to_end(work)
         outgoing, deliveries = exchanged
-        scenario = self._scenario(state, summary, deliveries, modulator.failures)
+        scenario = self._scenario(state, runtime.context, summary, deliveries, modulator.failures)
         scenario["messages"] = resources.amendments.messages(state["messages"])
         if watch := watching(runtime.context):
             await watch.told(scenario)
@@ -206,13 +226,13 @@ class _Nodes:
         self,
         runtime: Runtime[Context],
         resources: Resources,
-        round: int,
+        state: GroupState,
         step: int | None = None,
         rank: int = 0,
     ) -> Modulator:
-        place = Slot(stage="society", who=self._group.id, round=round, step=step)
+        place = Slot(stage="society", who=self._group.id, round=state["round"], step=step)
         router = router_of(runtime.context, resources)
-        return Modulator(self._group, resources, router, place, rank)
+        return Modulator(self._group, resources, router, place, rank, state.get("scene", ""))
 
     def _name(self, state: GroupState) -> str:
         return f"{self._group.id}-r{state['round']}"
@@ -222,7 +242,7 @@ class _Nodes:
         who became aware of it, and count.
         """
         if watch := watching(runtime.context):
-            await watch.told(self._scenario(state, "", [], []))
+            await watch.told(self._scenario(state, runtime.context, "", [], []))
         for action in moment.actions:
             runtime.stream_writer(self._message_of(action))
         runtime.stream_writer(
@@ -257,25 +277,32 @@ class _Nodes:
         memory: EpisodicMemory,
         moment: _Moment,
         turns: Sequence[Turn],
-        now: int,
+        state: GroupState,
     ) -> None:
         """Remember what happened, and give each turn what comes to its agent's mind."""
+        now = state["round"] * STEPS + moment.step - 1
         queries = [query_of(turn) for turn in turns]
         # Both need embeddings: asked for together, they take one request.
         await resources.embedder.embed(
             [*(m.text for m in moment.memories), *(q.text for q in queries)]
         )
         await memory.aremember(moment.memories, durable=self._durable)
-        await put_in_mind(turns, queries, memory, now)
+        await put_in_mind(turns, queries, memory, resources.context, now)
 
     async def _open(self, state: GroupState, modulator: Modulator, records: Records) -> _Moment:
         progress = {i: state["progress"].get(i) or fresh_progress() for i in self._members}
-        before, news = await on_record(state, self._group.id, records)
-        choices = await modulator.receive(news)
-        messages, deliveries = received(self._group, choices, news)
+        before = await on_record(state, self._group.id, records)
+        modulator.scene = before.scene
+        choices = await modulator.receive(before.news)
+        messages, deliveries = received(self._group, choices, before.news)
+        lines = {item["sender"]: item["sender_line"] for item in before.news}
+        for agent in self._members:
+            new = [lines[m["sender"]] for m in messages if m["recipient"] == agent]
+            known = with_new(progress[agent]["known"], new)
+            progress[agent] = {**progress[agent], "known": known}
         heard = memories_of([], messages, state["round"] * STEPS - 1, first=_NEWS)
-        inbox = sorted_in({}, [*before, *messages])
-        return _Moment(0, progress, inbox, [], messages, deliveries, [], heard)
+        inbox = sorted_in({}, [*before.messages, *messages])
+        return _Moment(0, progress, inbox, [], messages, deliveries, [], heard, {}, before.scene)
 
     async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
         step, time = state["step"], time_of(state)
@@ -283,34 +310,48 @@ class _Nodes:
         progress = dict(state["progress"])
         failures: list[Failure] = []
         actions: list[Action] = []
+        lives = {o["agent"]: o["life"] for o in outcomes if o["life"]}
+        day = day_of(modulator.resources.context, time).isoformat()
         for outcome in outcomes:
             agent = outcome["agent"]
             progress[agent] = advanced(progress[agent], outcome)
-            if action := action_of(outcome, self._group, state["round"], step):
+            place = Dated(round=state["round"], step=step, date=day)
+            if action := action_of(outcome, self._group, place):
                 actions.append(action)
             else:
                 failures.append(failure_of(outcome, time))
-        choices = await modulator.deliver(actions)
+        choices = await modulator.deliver(actions, state["inbox"])
         actions, messages, deliveries = sent_within(self._group, choices, actions)
         memories = memories_of(actions, messages, time, first=1)
         inbox = sorted_in({}, messages)
-        return _Moment(step + 1, progress, inbox, actions, messages, deliveries, failures, memories)
+        return _Moment(
+            step + 1, progress, inbox, actions, messages, deliveries, failures, memories, lives,
+            state["scene"],
+        )  # fmt: skip
 
-    def _turns(self, acting: Sequence[Persona], moment: _Moment, round: int) -> list[Turn]:
+    def _turns(
+        self, acting: Sequence[Persona], moment: _Moment, round: int, context: Context
+    ) -> list[Turn]:
+        day = day_of(context, time_of({"round": round, "step": moment.step})).isoformat()
         turns = []
         for persona in acting:
-            position = moment.progress[persona.id]["plan_step"]
-            ahead = position < len(persona.plan)
+            progress, observed = moment.progress[persona.id], moment.inbox.get(persona.id, [])
+            life, position = life_of(persona, progress), progress["plan_step"]
+            ahead = not is_over(persona, progress)
             turns.append(
                 Turn(
                     agent=persona.id,
                     round=round,
                     step=moment.step,
+                    date=day,
+                    trigger=trigger_of(persona, progress, bool(observed), context.end),
+                    life=life,
                     plan_number=position + 1 if ahead else 0,
-                    plan_step=persona.plan[position] if ahead else "",
-                    observations=moment.inbox.get(persona.id, []),
+                    plan_step=life["plan"][position] if ahead else "",
+                    observations=observed,
                     memories=[],
                     recalled=[],
+                    known=progress["known"],
                 )
             )
         return turns
@@ -318,7 +359,7 @@ class _Nodes:
     async def _exchange(
         self, modulator: Modulator, memory: EpisodicMemory, state: GroupState
     ) -> tuple[list[News], list[Delivery]]:
-        if isinstance(modulator.router, Nobody):
+        if isinstance(modulator.router, Nobody) or state["closing"]:
             return [], []
         actions = state["actions"]
         done = [m for action in actions for m in memories_of([action], [], action["step"], first=1)]
@@ -333,6 +374,7 @@ class _Nodes:
     def _scenario(
         self,
         state: GroupState,
+        context: Context,
         summary: str,
         outgoing: Sequence[Delivery],
         failures: Sequence[Failure],
@@ -344,9 +386,13 @@ class _Nodes:
             agents=list(dict.fromkeys(action["agent"] for action in state["actions"])),
             actions=state["actions"],
             summary=summary,
+            date=day_of(context, state["round"] * STEPS).isoformat(),
+            lives=state["lives"],
             messages=state["messages"],
             deliveries=[*state["deliveries"], *outgoing],
-            people={i: _described(m) for i, m in self._members.items()},
+            people={
+                i: _described(m, life_of(m, state["progress"][i])) for i, m in self._members.items()
+            },
             failures=[*state["failures"], *failures],
         )
 
@@ -363,6 +409,8 @@ class _Moment:
     deliveries: list[Delivery]
     failures: list[Failure]
     memories: list[Memory]
+    lives: dict[str, Life]
+    scene: str
 
 
 def _noted(state: GroupState, moment: _Moment, unrouted: Sequence[Failure]) -> dict[str, Any]:
@@ -372,6 +420,8 @@ def _noted(state: GroupState, moment: _Moment, unrouted: Sequence[Failure]) -> d
         "step": moment.step,
         "progress": moment.progress,
         "inbox": moment.inbox,
+        "scene": moment.scene,
+        "lives": {**state.get("lives", {}), **moment.lives},
         "actions": [*state.get("actions", []), *moment.actions],
         "messages": [*state.get("messages", []), *moment.messages],
         "deliveries": [*state.get("deliveries", []), *moment.deliveries],
@@ -397,10 +447,10 @@ def _waiting(state: GroupState) -> dict[str, list[int]]:
     return {agent: [places[m["id"]] for m in inbox] for agent, inbox in state["inbox"].items()}
 
 
-def _described(persona: Persona) -> Person:
+def _described(persona: Persona, life: Life) -> Person:
     return Person(
         name=persona.name,
         description=persona.profile.description,
         personality=persona.personality,
-        goal=persona.goal,
+        goal=life["goal"],
     )

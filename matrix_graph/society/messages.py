@@ -7,8 +7,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from matrix_graph.boundary.quoting import one_line
 from matrix_graph.memory import Memory
 from matrix_graph.schema import Action, Delivery, Group, Message
+from matrix_graph.society.acquaintances import line_about
 from matrix_graph.society.routing import Choice
 from matrix_graph.society.state import News
 
@@ -38,9 +40,7 @@ def sent_within(
         reached.append({**action, "recipients": recipients, "reason": choice.reason})
         for recipient in recipients:
             messages.append(
-                _message(
-                    action["id"], sender, names[sender], recipient, action["text"], choice.reason
-                )
+                _message(action["id"], sender, names[sender], recipient, action["text"], choice)
             )
         deliveries.append(_delivery("within", action["id"], sender, choice, ids))
     return reached, messages, deliveries
@@ -63,7 +63,7 @@ def received(
                     item["sender_name"],
                     ids[position],
                     item["text"],
-                    choice.reason,
+                    choice,
                     group.id,
                 )
             )
@@ -76,6 +76,7 @@ def sent_out(
 ) -> tuple[list[News], list[Delivery]]:
     """What travels to other groups."""
     ids, names = [g.id for g in others], {m.id: m.name for m in group.members}
+    lines = {m.id: line_about(m.name, m.profile.description) for m in group.members}
     news: list[News] = []
     deliveries: list[Delivery] = []
     for choice in choices:
@@ -86,6 +87,7 @@ def sent_out(
                     group=ids[position],
                     sender=action["agent"],
                     sender_name=names[action["agent"]],
+                    sender_line=lines[action["agent"]],
                     action=action["id"],
                     text=action["text"],
                     reason=choice.reason,
@@ -112,8 +114,9 @@ def memories_of(
 
 
 def remembered(message: Message) -> str:
-    """A message as its recipient remembers it."""
-    return f"{message['sender_name']}: {message['text']}"
+    """A message as its recipient remembers it, with the way in which it came."""
+    way = f" ({one_line(message['way'])})" if message.get("way") else ""
+    return f"{message['sender_name']}{way}: {message['text']}"
 
 
 def sorted_in(
@@ -127,7 +130,7 @@ def sorted_in(
 
 
 def _message(
-    action: str, sender: str, name: str, recipient: str, text: str, reason: str, group: str = ""
+    action: str, sender: str, name: str, recipient: str, text: str, choice: Choice, group: str = ""
 ) -> Message:
     """A message; of an action of elsewhere, `group` is the one that it came to."""
     place = f"{action}>{group}>" if group else f"{action}>"
@@ -138,7 +141,8 @@ def _message(
         sender_name=name,
         recipient=recipient,
         text=text,
-        reason=reason,
+        reason=choice.reason,
+        way=choice.way,
     )
 
 

@@ -5,27 +5,28 @@ It puts the questions; a `Router` answers them. Answers are numbers with a reaso
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints, create_model
 
-from matrix_graph.boundary.quoting import numbered
+from matrix_graph.boundary.quoting import numbered, one_line
 from matrix_graph.errors import CallFailed
 from matrix_graph.llm.caller import ChatMessage
-from matrix_graph.llm.prompts import Prompts
 from matrix_graph.llm.slot import Slot
 from matrix_graph.resources import Resources
-from matrix_graph.schema import Action, Failure, Group
+from matrix_graph.schema import Action, Failure, Group, Message
 from matrix_graph.society.routing import Choice, Decision, Item, Question, Router
 from matrix_graph.society.state import LAST, News
 
 SHORTLIST = 5
 """Groups that a modulator is shown as candidates for its news, by embedding similarity."""
 
-_Reason = Annotated[str, StringConstraints(max_length=120)]
+_Reason = Annotated[str, StringConstraints(max_length=300)]
+_Way = Annotated[str, StringConstraints(max_length=120)]
+_EMPTY: Mapping[str, Sequence[Message]] = {}
 
 
 @dataclass
@@ -35,6 +36,7 @@ class Modulator:
     Attributes:
         place: The slot of the visit: its time, with the group as `who`.
         rank: That of the step's calls.
+        scene: How the group's scenario before ended, in words.
         failures: What could not be decided in spite of all attempts.
     """
 
@@ -43,31 +45,40 @@ class Modulator:
     router: Router
     place: Slot
     rank: int = 0
+    scene: str = ""
     failures: list[Failure] = field(default_factory=list)
 
-    async def deliver(self, actions: Sequence[Action]) -> list[Choice]:
-        """Who becomes aware of each of the step's actions; positions are those of the members."""
+    async def deliver(
+        self, actions: Sequence[Action], inbox: Mapping[str, Sequence[Message]] = _EMPTY
+    ) -> list[Choice]:
+        """Who becomes aware of each of the step's actions; positions are those of the members.
+
+        `inbox` holds what had reached those who acted.
+        """
         if len(self.group.members) < 2:
             return []
         ids = [m.id for m in self.group.members]
         items = [
-            Item(a["agent"], self._line(a["agent"], a["text"]), ids.index(a["agent"]))
+            Item(a["agent"], self._line(a, inbox.get(a["agent"], ())), ids.index(a["agent"]))
             for a in actions
         ]
         return await self._route("deliver", items)
 
     async def receive(self, news: Sequence[News]) -> list[Choice]:
         """Whom in the group each item of news reaches."""
-        items = [Item(n["action"], f"{n['sender_name']}: {n['text']}") for n in news]
+        items = [
+            Item(n["action"], f"{n['sender_name']}: {n['text']} (how it comes here: {n['reason']})")
+            for n in news
+        ]
         return await self._route("receive", items)
 
     async def exchange(self, actions: Sequence[Action], others: Sequence[Group]) -> list[Choice]:
         """What travels to which of the other groups; positions are those of `others`."""
         if not others or not actions:
             return []
-        items = [Item(a["id"], self._line(a["agent"], a["text"])) for a in actions]
+        items = [Item(a["id"], self._line(a)) for a in actions]
         question = _Exchange(
-            self.group, self.resources.prompts, self._slot("exchange"), items, others, LAST
+            self.group, self.resources, self._slot("exchange"), items, others, LAST
         )
         return await self._answered(question)
 
@@ -78,7 +89,8 @@ class Modulator:
             "summarise",
             members=members_of(self.group),
             names=_names_of(self.group),
-            scenario=numbered(self._line(a["agent"], a["text"]) for a in actions),
+            setting=one_line(self.resources.context.setting),
+            scenario=numbered(map(self._line, actions)),
         )
         slot = self._slot("summary")
         try:
@@ -96,10 +108,10 @@ class Modulator:
     async def _route(self, what: str, items: Sequence[Item]) -> list[Choice]:
         if not items:
             return []
-        prompts = self.resources.prompts
-        return await self._answered(
-            _Delivery(self.group, prompts, self._slot(what), items, self.rank)
+        question = _Delivery(
+            self.group, self.resources, self._slot(what), items, self.rank, self.scene
         )
+        return await self._answered(question)
 
     async def _answered(self, question: Question) -> list[Choice]:
         routed = await self.router.route(question)
@@ -117,8 +129,12 @@ class Modulator:
             step=place.step,
         )
 
-    def _line(self, agent: str, text: str) -> str:
-        return f"{next(m.name for m in self.group.members if m.id == agent)}: {text}"
+    def _line(self, action: Action, heard: Sequence[Message] = ()) -> str:
+        """An action with who did it, and whom it answers."""
+        name = next(m.name for m in self.group.members if m.id == action["agent"])
+        answered = [m["sender_name"] for m in heard if m["action"] in action.get("answers", ())]
+        to = f", in answer to {' and '.join(dict.fromkeys(answered))}" if answered else ""
+        return f"{name}{to}: {action['text']}"
 
 
 @dataclass
@@ -126,10 +142,11 @@ class _Delivery:
     """Whom in the group each item reaches: what was just done there, or news from outside."""
 
     group: Group
-    prompts: Prompts
+    resources: Resources
     slot: Slot
     items: Sequence[Item]
     rank: int
+    scene: str
 
     @property
     def candidates(self) -> Sequence[str]:
@@ -137,11 +154,13 @@ class _Delivery:
 
     def messages(self, items: Sequence[Item]) -> list[ChatMessage]:
         variable = "news" if self.slot.what == "receive" else "actions"
-        return self.prompts.render(
+        return self.resources.prompts.render(
             "modulator",
             self.slot.what,
+            setting=one_line(self.resources.context.setting),
             members=members_of(self.group),
             names=_names_of(self.group),
+            scene=one_line(self.scene) or "(it begins)",
             **{variable: numbered(item.text for item in items)},
         )
 
@@ -149,11 +168,11 @@ class _Delivery:
         return _delivery_schema(len(self.group.members), items)
 
     def max_tokens(self, items: int) -> int:
-        return 60 + 70 * items
+        return 60 + 90 * items
 
     def decisions(self, answer: Any) -> Iterator[Decision]:
         for number, choice in enumerate(answer.deliveries):
-            yield Decision(number, _positions(choice.recipients), choice.reason)
+            yield Decision(number, _positions(choice.recipients), choice.reason, choice.way)
 
 
 @dataclass
@@ -161,7 +180,7 @@ class _Exchange:
     """Which of the other groups each of the scenario's actions travels to."""
 
     group: Group
-    prompts: Prompts
+    resources: Resources
     slot: Slot
     items: Sequence[Item]
     others: Sequence[Group]
@@ -172,9 +191,10 @@ class _Exchange:
         return [group.id for group in self.others]
 
     def messages(self, items: Sequence[Item]) -> list[ChatMessage]:
-        return self.prompts.render(
+        return self.resources.prompts.render(
             "modulator",
             "exchange",
+            setting=one_line(self.resources.context.setting),
             members=members_of(self.group),
             names=_names_of(self.group),
             scenario=numbered(item.text for item in items),
@@ -217,7 +237,9 @@ def _names_of(group: Group) -> str:
 def _delivery_schema(members: int, actions: int) -> type[Any]:
     numbers = list[Annotated[int, Field(ge=1, le=members)]]
     recipients = (numbers, Field(max_length=members))
-    choice: Any = create_model("Choice", reason=(_Reason, ...), recipients=recipients)
+    choice: Any = create_model(
+        "Choice", reason=(_Reason, ...), recipients=recipients, way=(_Way, "")
+    )
     deliveries: Any = (list[choice], Field(min_length=actions, max_length=actions))
     return create_model("Deliveries", deliveries=deliveries)
 

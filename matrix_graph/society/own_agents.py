@@ -18,7 +18,7 @@ from matrix_graph.context import Context
 from matrix_graph.errors import InputError, MatrixError
 from matrix_graph.llm.provider import fault_of, reason_of
 from matrix_graph.resources import opened
-from matrix_graph.schema import Persona
+from matrix_graph.schema import Group, Persona
 from matrix_graph.society.agent import (
     Acted,
     AgentNode,
@@ -63,7 +63,7 @@ def runnables(agents: Mapping[str, Agent] | None) -> dict[str, Runnable[Any, Any
     return made
 
 
-def runnable_node(runnable: Runnable[Any, Any], persona: Persona) -> AgentNode:
+def runnable_node(runnable: Runnable[Any, Any], persona: Persona, group: Group) -> AgentNode:
     """The node of an agent that is the user's own.
 
     It receives a `Turn`, or, where it works on messages, what a model would be asked. It returns
@@ -81,7 +81,7 @@ def runnable_node(runnable: Runnable[Any, Any], persona: Persona) -> AgentNode:
         async def answer() -> str:
             given: Any = state
             if in_words:
-                given = asked_of(persona, state, resources)
+                given = asked_of(persona, group, state, resources)
                 given = {"messages": given} if isinstance(runnable, Pregel) else given
             return _text_of(await runnable.ainvoke(given), persona.id)
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from matrix_graph.memory.records import Records
 from matrix_graph.schema import Message, Scenario
+from matrix_graph.society.acquaintances import line_about
 from matrix_graph.society.state import GroupInput, News, Sent
 
 
-async def on_record(
-    given: GroupInput, group: str, records: Records
-) -> tuple[list[Message], list[News]]:
-    """The messages that wait for the members of `group`, and the news that is on its way to it.
+class Before(NamedTuple):
+    """What waits for a group: messages for its members, news on its way, and how its last scenario
+    ended, in words.
+    """
+
+    messages: list[Message]
+    news: list[News]
+    scene: str
+
+
+async def on_record(given: GroupInput, group: str, records: Records) -> Before:
+    """What waits for the members of `group`.
 
     Raises:
         InputError: the store does not hold the scenarios in which they happened.
     """
     names = [sent["scenario"] for sent in given["news"]]
-    if any(given["waiting"].values()):
+    if given["last"]:
         names.append(given["last"])
     names = list(dict.fromkeys(names))
     read: list[Any] = await records.asome("scenarios", names)
@@ -26,7 +35,9 @@ async def on_record(
     messages: list[Message] = []
     for waiting in given["waiting"].values():
         messages += [scenarios[given["last"]]["messages"][place] for place in waiting]
-    return messages, [_news(sent, scenarios[sent["scenario"]], group) for sent in given["news"]]
+    news = [_news(sent, scenarios[sent["scenario"]], group) for sent in given["news"]]
+    scene = scenarios[given["last"]]["summary"] if given["last"] else ""
+    return Before(messages, news, scene)
 
 
 def _news(sent: Sent, scenario: Scenario, group: str) -> News:
@@ -35,10 +46,12 @@ def _news(sent: Sent, scenario: Scenario, group: str) -> News:
     for delivery in scenario["deliveries"]:
         if delivery["scope"] == "outgoing" and delivery["action"] == action["id"]:
             reason = delivery["reason"]
+    sender = scenario["people"][action["agent"]]
     return News(
         group=group,
         sender=action["agent"],
-        sender_name=scenario["people"][action["agent"]]["name"],
+        sender_name=sender["name"],
+        sender_line=line_about(sender["name"], sender["description"]),
         action=action["id"],
         text=action["text"],
         reason=reason,

@@ -34,11 +34,14 @@ class Item(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is decided of one item: its position, positions of who is reached, and why."""
+    """What is decided of one item: its position, positions of who is reached, why, and in which
+    way, in words for them.
+    """
 
     item: int
     recipients: tuple[int, ...]
     reason: str
+    way: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,7 @@ class Choice:
     left_out: tuple[int, ...]
     reason: str
     call: str
+    way: str = ""
 
 
 class Routed(NamedTuple):
@@ -235,7 +239,7 @@ def _choice(question: Question, decision: Decision, call: str) -> Choice:
     pool = [p for p in range(len(question.candidates)) if p != sender]
     recipients = tuple(p for p in decision.recipients if p in pool)
     left_out = tuple(p for p in pool if p not in recipients)
-    return Choice(decision.item, recipients, left_out, decision.reason, call)
+    return Choice(decision.item, recipients, left_out, decision.reason, call, decision.way)
 
 
 def _checked(answer: Any, items: int, candidates: Sequence[str]) -> list[dict[str, Any]]:

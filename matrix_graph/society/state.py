@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from typing_extensions import TypedDict
 
-from matrix_graph.schema import Action, Delivery, Failure, Message, Recollection
+from matrix_graph.schema import Action, Delivery, Failure, Life, Message, Recollection
 
 STEPS = 3
 """Modulator steps after which a scenario closes (arXiv 2410.14251)."""
@@ -20,11 +20,17 @@ one."""
 
 
 class Progress(TypedDict):
-    """Where an agent stands: the next plan step, whether it has finished, failures in a row."""
+    """Where an agent stands: the next plan step, whether its goal is reached, failures and
+    reactions in a row, the life that it has begun (None: the persona's), and whom of other groups
+    it has heard of, a line each.
+    """
 
     plan_step: int
     finished: bool
     failures: int
+    reactions: int
+    life: Life | None
+    known: list[str]
 
 
 class Placed(TypedDict):
@@ -39,26 +45,44 @@ def time_of(place: Placed) -> int:
     return place["round"] * STEPS + place["step"]
 
 
-class Turn(Placed):
-    """The input of an agent node: everything that it needs to act once. `plan_number` is 0 past the
-    plan's end.
+class Dated(Placed):
+    """The same with its day, in ISO form."""
+
+    date: str
+
+
+class Turn(Dated):
+    """The input of an agent node: everything that it needs to act once.
+
+    A `reaction` is to the observations; where its `goal` is the
+    next plan step, they are what was heard meanwhile. `plan_number` is 0 past the plan's end.
+    `memories` begin with what the agent did last. `known` are people of other groups, a line each.
     """
 
     agent: str
+    trigger: Literal["goal", "reaction"]
+    life: Life
     plan_number: int
     plan_step: str
     observations: list[Message]
     memories: list[str]
     recalled: list[Recollection]
+    known: list[str]
 
 
 class Outcome(TypedDict):
-    """What an agent node returns: an action, or the reason why there is none."""
+    """What an agent node returns: an action, or the reason why there is none.
+
+    `step` is the status of a reaction that also got the plan step done, `finished` that of an
+    action that reached the goal. `life` is what the agent began to live for in this turn.
+    """
 
     agent: str
     text: str
     trigger: Literal["goal", "reaction"]
-    status: Literal["done", "continue", "finished", "failed"]
+    status: Literal["done", "step", "continue", "finished", "failed"]
+    answers: list[str]
+    life: Life | None
     call: str
     reason: str
     recalled: list[Recollection]
@@ -70,6 +94,7 @@ class News(TypedDict):
     group: str
     sender: str
     sender_name: str
+    sender_line: str
     action: str
     text: str
     reason: str
@@ -111,6 +136,7 @@ class GroupInput(TypedDict):
     """What a group starts a scenario with.
 
     `waiting` holds messages by recipient, as their positions in the group's last scenario, `last`.
+    In a `closing` round no news leaves the group, since nobody would hear of it.
     """
 
     round: int
@@ -118,12 +144,17 @@ class GroupInput(TypedDict):
     last: str
     waiting: dict[str, list[int]]
     news: list[Sent]
+    closing: bool
 
 
 class GroupState(GroupInput):
-    """A group within a scenario. `step` counts the modulator steps taken."""
+    """A group within a scenario. `step` counts the modulator steps taken; `scene` is how the
+    scenario before ended.
+    """
 
     step: int
+    scene: str
+    lives: dict[str, Life]
     inbox: dict[str, list[Message]]
     outcomes: Annotated[list[Outcome], collected]
     actions: list[Action]

@@ -8,35 +8,55 @@ from collections.abc import Sequence
 
 from langgraph.runtime import Runtime
 
-from matrix_graph.amendments import Amendments
 from matrix_graph.context import Context
-from matrix_graph.memory import EpisodicMemory, Query, Recalled
-from matrix_graph.resources import opened
+from matrix_graph.memory import EpisodicMemory, Memory, Query, Recalled
+from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Action, Failure, Group, Persona, Recollection
 from matrix_graph.society.agent import Acted, AgentNode, outcome_of
+from matrix_graph.society.calendar import brief, day_of
 from matrix_graph.society.messages import remembered
-from matrix_graph.society.state import Outcome, Turn, time_of
+from matrix_graph.society.state import Dated, Outcome, Turn, time_of
 from matrix_graph.society.watch import Taken, watching
 
 RECALLED = 5
+LATEST = 2
+"""Actions of its own, the last ones, that an agent has in mind in any case."""
 
 
 def query_of(turn: Turn) -> Query:
-    """What an agent's memory is asked for: what it observed, or else what it is about to do."""
-    return Query(
-        turn["agent"], " ".join(m["text"] for m in turn["observations"]) or turn["plan_step"]
-    )
+    """What an agent's memory is asked for: what it reacts to, or else what it is about to do."""
+    observed = " ".join(m["text"] for m in turn["observations"])
+    ahead = turn["plan_step"] or turn["life"]["goal"]
+    return Query(turn["agent"], observed if turn["trigger"] == "reaction" else ahead)
 
 
 async def put_in_mind(
-    turns: Sequence[Turn], queries: Sequence[Query], memory: EpisodicMemory, now: int
+    turns: Sequence[Turn],
+    queries: Sequence[Query],
+    memory: EpisodicMemory,
+    context: Context,
+    now: int,
 ) -> None:
-    """Give each turn what comes to its agent's mind of the time up to step `now`."""
-    for turn, recalled in zip(
-        turns, await memory.arecall(queries, k=RECALLED, now=now), strict=True
-    ):
-        turn["memories"] = [r.memory.text for r in recalled]
-        turn["recalled"] = [_recollection(r) for r in recalled]
+    """Give each turn what its agent did last and what else comes to its mind of the time up to step
+    `now`: nothing twice, and not what it becomes aware of just now.
+    """
+    heard = [{remembered(m) for m in turn["observations"]} for turn in turns]
+    most = RECALLED + LATEST + max(map(len, heard), default=0)
+    found = await memory.arecall(queries, k=most, now=now)
+    for turn, new, recalled in zip(turns, heard, found, strict=True):
+        latest = await memory.alatest(turn["agent"], "action", k=LATEST, now=now)
+        in_mind = new | {m.text for m in latest}
+        others = [r for r in recalled if r.memory.text not in in_mind][:RECALLED]
+        shown = [*latest, *(r.memory for r in others)]
+        turn["memories"] = [_dated(m, context) for m in shown]
+        turn["recalled"] = [_recollection(r) for r in others]
+
+
+def _dated(memory: Memory, context: Context) -> str:
+    """The memory as it comes to mind, with its day; what was before the run has none."""
+    if memory.step < 0:
+        return memory.text
+    return f"{brief(day_of(context, memory.step))}: {memory.text}"
 
 
 def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
@@ -49,11 +69,11 @@ def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
         memory = res.memory(runtime.store)
 
         async def take(before: Turn) -> Taken:
-            turn = await _amended(state, before, persona, res.amendments, memory)
+            turn = await _amended(state, before, persona, res, memory)
             (outcome,) = (await node(turn, runtime))["outcomes"]
             if text := res.amendments.action(persona.id, time_of(turn)):
-                outcome = outcome_of(turn, text, outcome["call"])
-            action = action_of(outcome, group, turn["round"], turn["step"])
+                outcome = outcome_of(turn, text, outcome["call"], outcome["life"])
+            action = action_of(outcome, group, turn)
             return Taken(group, turn, outcome, action, res, memory, lambda: take(turn))
 
         taken = await take(state)
@@ -64,19 +84,21 @@ def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:
     return act
 
 
-def action_of(outcome: Outcome, group: Group, round: int, step: int) -> Action | None:
+def action_of(outcome: Outcome, group: Group, at: Dated) -> Action | None:
     """The action that came of a turn, of which nobody knows yet; None where it failed."""
     if outcome["status"] == "failed":
         return None
     return Action(
-        id=f"{group.id}-r{round}-s{step}-{outcome['agent']}",
+        id=f"{group.id}-r{at['round']}-s{at['step']}-{outcome['agent']}",
         agent=outcome["agent"],
-        step=time_of({"round": round, "step": step}),
+        step=time_of(at),
         text=outcome["text"],
         trigger=outcome["trigger"],
         recipients=[],
         reason="",
         call=outcome["call"],
+        date=at["date"],
+        answers=outcome["answers"],
         recalled=outcome.get("recalled", []),
     )
 
@@ -88,15 +110,15 @@ def failure_of(outcome: Outcome, time: int) -> Failure:
 
 
 async def _amended(
-    given: Turn, before: Turn, persona: Persona, amendments: Amendments, memory: EpisodicMemory
+    given: Turn, before: Turn, persona: Persona, res: Resources, memory: EpisodicMemory
 ) -> Turn:
     """The turn as it was `given`, with all that was amended up to its step; `before` is how it was
     last taken.
     """
-    agent, step = persona.id, time_of(given)
+    agent, step, amendments = persona.id, time_of(given), res.amendments
     if not amendments.concern(agent):
         return given
-    plan = ("", *amendments.plan(agent, persona.plan, step))
+    plan = ("", *amendments.plan(agent, given["life"], step))
     texts_of_messages = {a.what: a.text for a in amendments.of(agent, "message", step)}
     heard = [
         m | {"text": texts_of_messages.get(m["id"], m["text"])} for m in before["observations"]
@@ -110,7 +132,7 @@ async def _amended(
     changed = [(m, texts.get(f"{m.step}-{m.number}", m.text)) for m in known]
     await memory.aremember([m._replace(text=text) for m, text in changed if text != m.text])
     turn: Turn = given | {"plan_step": plan[given["plan_number"]], "observations": heard}
-    await put_in_mind([turn], [query_of(turn)], memory, step - 1)
+    await put_in_mind([turn], [query_of(turn)], memory, res.context, step - 1)
     return turn
 
 

@@ -70,11 +70,13 @@ class Look:
         """Profile, temper, goal and plan of the agent here, or of another."""
         person = self.debugger.person(name or self.debugger.here.agent)
         moment = self.debugger.moment
-        plan = self.debugger.amendments().plan(person.id, person.plan, moment.step if moment else 0)
+        step = moment.step if moment else 0
+        life = self.debugger.life(person, step)
+        plan = self.debugger.amendments().plan(person.id, life, step)
         for label, text in (
             (person.name, person.profile.description),
             ("temper", person.personality),
-            ("wants", person.goal),
+            ("wants", life["goal"]),
             *((f"plan {number}", step) for number, step in enumerate(plan, 1)),
             *(("posted", post) for post in person.profile.posts),
         ):
@@ -84,9 +86,10 @@ class Look:
         """What had reached the agent."""
         messages = self.debugger.inbox(self.debugger.here)
         for message in messages:
+            way = message.get("way") or "heard"
             self.say(
                 f"{message['sender_name']} · {message['id']}",
-                f"{message['text']}  (because: {message['reason']})",
+                f"{message['text']}  ({way}; because: {message['reason']})",
             )
         if not messages:
             self.say("·", "nothing had reached them")

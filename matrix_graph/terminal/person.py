@@ -7,6 +7,7 @@ from typing import Any
 
 from matrix_graph.boundary.screen import TextConsole
 from matrix_graph.schema import Group, Persona
+from matrix_graph.society.messages import remembered
 from matrix_graph.terminal.look import said
 
 
@@ -29,21 +30,22 @@ class Person:
     def _act(self, asked: dict[str, Any]) -> str:
         turn, persona = asked["turn"], self._members[asked["agent"]]
         self._say(f"You are {persona.name}", persona.profile.description)
-        self._say("you want", persona.goal)
+        self._say("it is", turn["date"])
+        self._say("you want", turn["life"]["goal"])
         for memory in turn["memories"]:
             self._say("you remember", memory)
         self._say(
             "you have in mind",
             turn["plan_step"] or "nothing in particular; your plan is carried out",
         )
+        for line in turn["known"]:
+            self._say("you know", line)
         for message in turn["observations"]:
-            self._say(
-                "you have just become aware of", f"{message['sender_name']}: {message['text']}"
-            )
+            self._say("you have just become aware of", remembered(message))
         self._say(
             "·",
-            "Say what you do. End with CONTINUE if you are not done, with GOAL REACHED if you act "
-            "no more.",
+            "Say what you do. End with CONTINUE if you are not done, with STEP DONE if an answer "
+            "got the plan's step done, too, with GOAL REACHED if you have what you want.",
         )
         while not (text := self._out.input("you do: ").strip()):
             continue

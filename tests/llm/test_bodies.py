@@ -312,6 +312,7 @@ async def test_any_value_anywhere_in_a_body_costs_its_call_alone(
                 inner = inner[name]
             inner[place[-1]] = odd
             bodies.append(json.dumps(body).encode())
+
     async def answer(request: web.Request) -> web.Response:
         (message,) = (await request.json())["messages"]
         if not message["content"].isdigit():

@@ -39,10 +39,9 @@ def test_a_value_is_never_read_as_a_template(text: str) -> None:
 
 def test_the_part_that_all_steps_of_an_agent_share_comes_first() -> None:
     same = dict.fromkeys(PROMPTS.receives["agent"], "x")
-    one = PROMPTS.render("agent", "act_goal", **same, memories="m1", plan_step="p1")
-    two = PROMPTS.render(
-        "agent", "act_reaction", **same, memories="m2", plan_step="p2", observations="o"
-    )
+    turns = dict.fromkeys(PROMPTS.receives["act_goal"], "y")
+    one = PROMPTS.render("agent", "act_goal", **same, **turns)
+    two = PROMPTS.render("agent", "act_reaction", **same, **turns)
     assert one[0] == two[0]
     assert one[1] != two[1]
 
@@ -81,7 +80,7 @@ def test_an_empty_prompt_folder_is_told(tmp_path: Path) -> None:
 
 def test_every_shipped_prompt_declares_what_it_receives() -> None:
     assert all(PROMPTS.receives[name] for name in PROMPTS.receives)
-    assert PROMPTS.receives["deliver"] == {"actions"}
+    assert PROMPTS.receives["deliver"] == {"actions", "scene"}
 
 
 def test_a_byte_order_mark_is_no_part_of_a_prompt(tmp_path: Path) -> None:

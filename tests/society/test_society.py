@@ -36,6 +36,7 @@ def _turn(text: str, *, observed: bool = False) -> Any:
         "agent": "a",
         "round": 0,
         "step": 0,
+        "trigger": "reaction" if observed else "goal",
         "plan_step": "s",
         "observations": [],
         "memories": [],
@@ -44,6 +45,7 @@ def _turn(text: str, *, observed: bool = False) -> Any:
         turn["observations"] = [
             {
                 "id": "m",
+                "action": "m",
                 "sender": "b",
                 "sender_name": "B",
                 "recipient": "a",
@@ -121,10 +123,11 @@ async def test_per_action_asks_once_for_each_action() -> None:
     calls = {}
     for modulator in ("batched", "per_action"):
         ctx = context(modulator=modulator)
-        await _live(groups(4, 4, steps=9), 2, ctx)
+        # In the last round nothing leaves a group.
+        await _live(groups(4, 4, steps=9), 4, ctx)
         slots = [e.slot for e in (await opened(ctx)).journal.entries()]
         calls[modulator] = [sum(f"/{what}" in s for s in slots) for what in ("deliver", "exchange")]
-    assert calls == {"batched": [6, 2], "per_action": [24, 24]}
+    assert calls == {"batched": [12, 2], "per_action": [48, 24]}
 
 
 async def test_one_route_that_fails_leaves_the_others_of_the_step() -> None:
@@ -186,13 +189,13 @@ async def test_a_secret_act_reaches_nobody() -> None:
 
 async def test_a_society_ends_when_everybody_is_done() -> None:
     people = groups(2, steps=2)
-    result, scenarios = await _live(people, 50, context(communication="none"))
+    result, scenarios = await _live(people, 50, context(communication="none", end="goals"))
     assert result["produced"] == 1
     assert len(scenarios[0]["actions"]) == 4
     done: dict[str, Any] = {
         m.id: RunnableLambda(lambda turn: "I am there.\nGOAL REACHED") for m in people[0].members
     }
-    result, scenarios = await _live(people, 50, context(), agents=done)
+    result, scenarios = await _live(people, 50, context(end="goals"), agents=done)
     assert [len(s["actions"]) for s in scenarios] == [2]
 
 
@@ -247,6 +250,7 @@ def test_hostile_names_cannot_break_the_graph() -> None:
         ("I bake.", "done", "I bake."),
         ("I bake.\nCONTINUE", "continue", "I bake."),
         ("I bake.\n\n**GOAL REACHED**", "finished", "I bake."),
+        ("I bake.\nSTEP DONE", "step", "I bake."),
         ("I CONTINUE to bake.", "done", "I CONTINUE to bake."),
         ("CONTINUE", "failed", ""),
     ],
