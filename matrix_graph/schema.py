@@ -58,13 +58,16 @@ def provenance_of(row: Row) -> Provenance:
 
 @dataclass(frozen=True)
 class Profile:
-    """A person as the user gave them: untrusted text."""
+    """A person as the user gave them: untrusted text. `clone_of` is the id of the profile that a
+    clone, for load tests, was made from.
+    """
 
     id: str
     name: str
     description: str
     posts: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
+    clone_of: str = ""
 
     @property
     def text(self) -> str:

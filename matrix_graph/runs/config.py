@@ -57,6 +57,8 @@ class RunConfig(Options):
     """JSON Lines of profiles; the shipped synthetic ones by default."""
     agents: int = Field(default=20, ge=1, le=100_000)
     """How many agents live in the society."""
+    clone: bool = False
+    """Let people come round again where there are more agents than profiles; for load tests."""
     scenarios: int = Field(default=12, ge=1)
     """How many scenarios to simulate."""
     rows: int = Field(default=20, ge=1)

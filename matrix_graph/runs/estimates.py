@@ -22,7 +22,7 @@ from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.filter_config import FilterConfig
 from matrix_graph.schema import Profile
 from matrix_graph.society.modulator import SHORTLIST
-from matrix_graph.society.profiles import load_profiles
+from matrix_graph.society.profiles import check_enough, load_profiles
 from matrix_graph.society.state import STEPS
 from matrix_graph.society.turn import LATEST, RECALLED
 
@@ -100,6 +100,8 @@ def estimate(config: RunConfig, profiles: Sequence[Profile] | None = None) -> Es
     config.checked()
     if profiles is None:
         profiles, _ = load_profiles(config.profile_source, strict=config.strict)
+    if not config.clone:
+        check_enough(profiles, config.agents)
     prompts = Prompts(config.prompts, small=config.model == LOCAL)
     made = (
         *_society(config, profiles, prompts),

@@ -15,10 +15,10 @@ def notes_on(
 ) -> list[str]:
     """A sentence each: too few profiles, languages that cannot be checked."""
     notes = []
-    if (copies := config.agents - len(profiles)) > 0:
+    if (clones := config.agents - len(profiles)) > 0:
         notes.append(
-            f"{len(profiles)} profiles for {config.agents} agents: {copies} agents are variations "
-            "of others. Give more profiles, or fewer agents."
+            f"{len(profiles)} profiles for {config.agents} agents: {clones} are clones of others, "
+            "which is good for load tests only."
         )
     if unchecked := {unknown(w.language) for w in wanted} - {""}:
         notes.append(

@@ -29,7 +29,7 @@ from matrix_graph.runs.config import RunConfig
 from matrix_graph.runs.ended import Ended
 from matrix_graph.schema import Group, Rejection, Scenario
 
-FORMAT = 2
+FORMAT = 3
 _OURS = (
     *("run.json", "society.json", "filter.json", "README.md", "report.html", "funnel.svg"),
     *("profiles.jsonl", "benchmark.jsonl", "scenarios.jsonl", "rejected.jsonl", "rows.jsonl"),
@@ -126,7 +126,9 @@ def read_summary(out: Path) -> dict[str, Any]:
     summary = read_json_object(path)
     if summary.get("format") != FORMAT:
         raise InputError(
-            f"{path} is of format {str(summary.get('format'))[:40]}; this version reads {FORMAT}."
+            f"{path} is of format {str(summary.get('format'))[:40]}; this version reads {FORMAT}. "
+            "Use the version that made it, or make the run anew; its rows in dataset/ can be "
+            "filtered as they are."
         )
     try:
         _Summary.model_validate(summary)

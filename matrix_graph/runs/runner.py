@@ -56,7 +56,7 @@ from matrix_graph.schema import Group, Profile, Row, requirement_of
 from matrix_graph.society.grouping import form_groups, homophily
 from matrix_graph.society.own_agents import human_agent
 from matrix_graph.society.personas import awrite_personas
-from matrix_graph.society.profiles import BadRow, load_profiles, sample_profiles
+from matrix_graph.society.profiles import BadRow, check_enough, load_profiles, sample_profiles
 from matrix_graph.society.serialization import groups_to_json
 from matrix_graph.society.watch import Watch, watched
 
@@ -168,6 +168,8 @@ class _Session:
             wanted = config.wanted()
             stretches, grown = [Stretch.to(config.scenarios, wanted)], True
         profiles, bad = load_profiles(config.profile_source, strict=config.strict)
+        if not config.clone:
+            check_enough(profiles, config.agents)
         setting = FilterConfig.of_run(config)
         models = setting.models(offline=config.offline)
         steps = setting.funnel().steps(models)
@@ -287,7 +289,9 @@ class _Session:
         if path.is_file():
             groups, self.similarity = read_society(path)
             return groups
-        chosen = sample_profiles(self.profiles, self.config.agents, self.config.seed)
+        chosen = sample_profiles(
+            self.profiles, self.config.agents, self.config.seed, clone=self.config.clone
+        )
         done = 0
 
         def count(profile: Profile) -> None:

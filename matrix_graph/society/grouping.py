@@ -5,6 +5,7 @@ embeddings).
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
@@ -30,6 +31,8 @@ def form_groups(
 ) -> tuple[Group, ...]:
     """Part the personas into K = ⌈N/size⌉ groups of 1 to `largest`.
 
+    Clones are parted by themselves, each time round: two of one origin never share a group.
+
     Args:
         vectors: One unit vector per persona, shape (N, dimensions).
         communication: With `random`, members are drawn at random into groups of the same sizes:
@@ -42,10 +45,14 @@ def form_groups(
         raise InputError("A society needs at least one persona.")
     if not 1 <= size <= largest:
         raise InputError(f"Groups of about {size} cannot hold at most {largest}.")
-    labels = _cluster(vectors, -(-len(personas) // size), largest, seed)
-    if communication == "random":
-        labels = np.asarray(random.Random(seed).sample(labels.tolist(), len(labels)))
-    clusters = [np.flatnonzero(labels == label) for label in dict.fromkeys(labels.tolist())]
+    clusters: list[NDArray[np.int64]] = []
+    for number, part in enumerate(_rounds(personas)):
+        labels = _cluster(vectors[part], -(-len(part) // size), largest, seed)
+        if communication == "random":
+            drawn = random.Random(f"{seed}/{number}").sample(labels.tolist(), len(labels))
+            labels = np.asarray(drawn)
+        first = dict.fromkeys(labels.tolist())
+        clusters += [part[np.flatnonzero(labels == label)] for label in first]
     kind = "group"
     while any(persona.id.startswith(f"{kind}-") for persona in personas):
         # Groups and people have memories and places in one journal.
@@ -54,6 +61,19 @@ def form_groups(
         Group(f"{kind}-{number:03}", tuple(personas[i] for i in members.tolist()))
         for number, members in enumerate(clusters, 1)
     )
+
+
+def _rounds(personas: Sequence[Persona]) -> list[NDArray[np.int64]]:
+    """The positions of the personas, each time round that people are cloned."""
+    seen: Counter[str] = Counter()
+    rounds: list[list[int]] = []
+    for position, persona in enumerate(personas):
+        origin = persona.profile.clone_of or persona.id
+        if seen[origin] == len(rounds):
+            rounds.append([])
+        rounds[seen[origin]].append(position)
+        seen[origin] += 1
+    return [np.asarray(part) for part in rounds]
 
 
 def homophily(groups: Sequence[Group], vectors: dict[str, Vectors]) -> dict[str, float]:

@@ -5,9 +5,8 @@ person posted.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Annotated
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field
 
 from matrix_graph.boundary.quoting import listed, one_line
 from matrix_graph.context import Context
@@ -16,16 +15,17 @@ from matrix_graph.llm.slot import Slot
 from matrix_graph.llm.tasks import gather_to_end, run_sync
 from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Failure, Persona, Profile
-
-_Step = Annotated[str, StringConstraints(min_length=4, max_length=140)]
+from matrix_graph.society.agent import PlanStep
 
 
 class PersonaReply(BaseModel):
-    """The shape of the model's answer."""
+    """Who somebody is."""
 
-    personality: str = Field(min_length=4, max_length=300)
-    life_goal: str = Field(min_length=4, max_length=200)
-    plan: list[_Step] = Field(min_length=3, max_length=8)
+    # The prompt states limits in words; these let through whoever keeps to them and somewhat more,
+    # since a second call costs more than a long sentence.
+    personality: str = Field(min_length=4, max_length=700)
+    life_goal: str = Field(min_length=4, max_length=400)
+    plan: list[PlanStep] = Field(min_length=3, max_length=8)
 
 
 def write_personas(

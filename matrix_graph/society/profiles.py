@@ -118,29 +118,50 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     return ((number, line) for number, line in enumerate(lines, 1) if line.strip())
 
 
-def sample_profiles(profiles: Sequence[Profile], count: int, seed: int) -> list[Profile]:
+def check_enough(profiles: Sequence[Profile], count: int) -> None:
+    """See that so many different people are there.
+
+    Raises:
+        InputError: they are not.
+    """
+    if count > len(profiles):
+        raise InputError(
+            f"{len(profiles)} profiles for {count} agents: give more people (--profiles), or take "
+            f"--agents {len(profiles)}. For a load test, --clone lets people come round again."
+        )
+
+
+def sample_profiles(
+    profiles: Sequence[Profile], count: int, seed: int, *, clone: bool = False
+) -> list[Profile]:
     """`count` profiles in an order fixed by `seed`.
 
-    Past the number given, they come round again with variation: another id and name, one post left
-    out and the others in another order, so that no two agents are the same person.
+    Args:
+        clone: Past the number given, let them come round again: under another id, without one of
+            their posts, the others in another order.
+
+    Raises:
+        InputError: there are fewer, and they are not to be cloned.
     """
+    if not clone:
+        check_enough(profiles, count)
     rng = random.Random(seed)
     chosen: list[Profile] = []
     ids = {profile.id for profile in profiles}
     for turn in range(-(-count // len(profiles))):
         shuffled = rng.sample(profiles, len(profiles))
-        chosen.extend(p if turn == 0 else _variation(p, turn + 1, rng, ids) for p in shuffled)
+        chosen.extend(p if turn == 0 else _clone(p, turn + 1, rng, ids) for p in shuffled)
     return chosen[:count]
 
 
-def _variation(profile: Profile, turn: int, rng: random.Random, ids: set[str]) -> Profile:
-    """Another person of that profile, whose id is none of `ids`."""
+def _clone(profile: Profile, turn: int, rng: random.Random, ids: set[str]) -> Profile:
+    """The same person under an id that is none of `ids`."""
     posts = rng.sample(profile.posts, max(len(profile.posts) - 1, min(1, len(profile.posts))))
     name = f"{profile.id}-{turn}"
     while name in ids:
         name += "x"
     ids.add(name)
-    return replace(profile, id=name, name=f"{profile.name} {turn}", posts=tuple(posts))
+    return replace(profile, id=name, posts=tuple(posts), clone_of=profile.id)
 
 
 def _read(row: str | dict[str, Any], default_id: str) -> Profile:

@@ -79,7 +79,7 @@ async def _society(url: str, agents: int, rounds: int) -> Figures:
 
 def people(agents: int) -> tuple[Group, ...]:
     """So many in groups of five, with plans that last."""
-    profiles = sample_profiles(load_profiles()[0], agents, seed=0)
+    profiles = sample_profiles(load_profiles()[0], agents, seed=0, clone=True)
     people = [
         Persona(
             p,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from matrix_graph.errors import InputError
 from matrix_graph.society.grouping import form_groups, homophily
+from matrix_graph.society.profiles import load_profiles, sample_profiles
 from tests.helpers import persona
 
 
@@ -90,3 +91,18 @@ def test_no_group_has_the_id_of_a_person() -> None:
     groups = form_groups(people, vectors, size=1)
     ids = [group.id for group in groups] + [m.id for group in groups for m in group.members]
     assert len(set(ids)) == len(ids)
+
+
+def test_two_clones_of_one_person_never_share_a_group() -> None:
+    profiles, _ = load_profiles()
+    chosen = sample_profiles(profiles, 500, seed=0, clone=True)
+    people = [replace(persona(p.id), profile=p) for p in chosen]
+    # Clones are as alike as can be: one vector for all of one origin.
+    rows = {p.id: n for n, p in enumerate(profiles)}
+    places = [rows[p.clone_of or p.id] for p in chosen]
+    vectors = _unit(len(profiles))[places]
+    groups = form_groups(people, vectors)
+    assert sum(len(g.members) for g in groups) == 500
+    for group in groups:
+        origins = [m.profile.clone_of or m.id for m in group.members]
+        assert len(set(origins)) == len(origins)

@@ -123,19 +123,24 @@ def test_scrubbing_twice_changes_nothing(text: str) -> None:
 
 @given(count=st.integers(1, 400), seed=st.integers(0, 5))
 @pytest.mark.slow
-def test_a_sample_has_the_size_asked_and_no_person_twice(count: int, seed: int) -> None:
+def test_a_sample_has_the_size_asked_and_says_who_is_a_clone(count: int, seed: int) -> None:
     profiles, _ = load_profiles()
-    chosen = sample_profiles(profiles, count, seed)
+    if count > len(profiles):
+        with pytest.raises(InputError, match="--clone"):
+            sample_profiles(profiles, count, seed)
+    chosen = sample_profiles(profiles, count, seed, clone=True)
     assert len(chosen) == count
     assert len({p.id for p in chosen}) == count
-    assert len({(p.name, p.posts) for p in chosen}) == count
-    assert chosen == sample_profiles(profiles, count, seed)
-    assert chosen[: min(count, 120)] == sample_profiles(profiles, 120, seed)[:count]
+    assert {p.name for p in chosen} <= {p.name for p in profiles}
+    assert len([p for p in chosen if not p.clone_of]) == min(count, len(profiles))
+    assert {p.clone_of for p in chosen} <= {"", *(p.id for p in profiles)}
+    assert chosen == sample_profiles(profiles, count, seed, clone=True)
+    assert chosen[:120] == sample_profiles(profiles, min(count, 120), seed)
 
 
 def test_variations_take_no_id_that_is_there() -> None:
     profiles = [Profile(name, name, "mends nets") for name in ("a", "a-2", "a-3", "a-2x")]
-    chosen = sample_profiles(profiles, 40, seed=1)
+    chosen = sample_profiles(profiles, 40, seed=1, clone=True)
     assert len({profile.id for profile in chosen}) == 40
 
 

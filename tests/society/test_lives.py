@@ -1,0 +1,242 @@
+"""Lives: what an agent acts on next, has in mind and lives for, and on which day."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.runnables import RunnableLambda
+from langgraph.store.memory import InMemoryStore
+
+from matrix_graph.context import SETTING, Context
+from matrix_graph.llm.journal import Entry
+from matrix_graph.memory.records import Records
+from matrix_graph.resources import opened
+from matrix_graph.schema import End, Group, Scenario
+from matrix_graph.society.acquaintances import line_about, with_new
+from matrix_graph.society.calendar import day_of, spelt
+from matrix_graph.society.graph import create_society
+from matrix_graph.society.progress import REACTIONS, advanced, can_act, fresh_progress, trigger_of
+from matrix_graph.society.state import STEPS, Outcome
+from matrix_graph.testing import FakeChat
+from tests.helpers import context, groups, persona
+
+
+async def lived(
+    people: tuple[Group, ...], quota: int, ctx: Context, agents: Any = None
+) -> tuple[list[Scenario], dict[str, Entry]]:
+    """The scenarios and the calls of a society."""
+    store = InMemoryStore()
+    graph = create_society(people, agents=agents).compile(store=store)
+    config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 10_000}
+    await graph.ainvoke({"quota": quota}, config, context=ctx)
+    scenarios: Any = await Records(store, "t").aall("scenarios")
+    entries = (await opened(ctx)).journal.entries()
+    return scenarios, {entry.slot: entry for entry in entries}
+
+
+def prompt_of(entry: Entry) -> str:
+    return "\n".join(m["content"] for m in json.loads(entry.request)["messages"])
+
+
+async def test_lives_go_on_for_as_many_scenarios_as_are_asked_for() -> None:
+    scenarios, calls = await lived(groups(3, 2, steps=3), 20, context())
+    assert len(scenarios) == 20
+    last = [s for s in scenarios if s["round"] == 9]
+    assert {a["agent"] for s in last for a in s["actions"]} == {f"agent{n}" for n in range(5)}
+    begun = [(agent, life) for s in scenarios for agent, life in s["lives"].items()]
+    assert {agent for agent, _ in begun} == {f"agent{n}" for n in range(5)}
+    for agent, life in begun:
+        assert calls[life["call"]].slot.split("/")[-2:] == [agent, "life#1"]
+        assert 3 <= len(life["plan"]) <= 8
+        turn = f"society/r{life['since'] // STEPS}.s{life['since'] % STEPS}/{agent}/act#1"
+        # The turn in which it begins is its first step's.
+        assert life["goal"] in prompt_of(calls[turn])
+        assert f"The next step of your plan: {life['plan'][0]}" in prompt_of(calls[turn])
+    wanted = {s["people"]["agent0"]["goal"] for s in scenarios if "agent0" in s["people"]}
+    assert len(wanted) > 2
+
+
+async def test_where_goals_are_the_end_nobody_takes_another() -> None:
+    scenarios, calls = await lived(
+        groups(2, steps=2), 9, context(end="goals", communication="none")
+    )
+    assert len(scenarios) == 1
+    assert not any("/life" in slot for slot in calls)
+
+
+async def test_a_goal_that_is_reached_is_followed_by_another() -> None:
+    reached = FakeChat(replies={"What do you do now": "I have it.\nGOAL REACHED"})
+    people = groups(1, steps=9)
+    scenarios, calls = await lived(people, 2, context(model=reached, communication="none"))
+    assert [len(s["actions"]) for s in scenarios] == [3, 3]
+    assert sum("/life#" in slot for slot in calls) == 5
+
+
+async def test_whoever_has_reacted_for_a_while_goes_on_with_the_plan() -> None:
+    def says(turn: Any) -> str:
+        return f"{turn['agent']} in step {turn['step']} tells all."
+
+    reach_all = json.dumps(
+        {"deliveries": [{"reason": "near", "recipients": [1, 2], "way": "aloud"}] * 2}
+    )
+    ctx = context(model=FakeChat(replies={"What was just done": reach_all}))
+    people = groups(2, steps=40)
+    agents = {m.id: RunnableLambda(says) for m in people[0].members}
+    scenarios, _ = await lived(people, 4, ctx, agents)
+    for member in people[0].members:
+        deeds = [a for s in scenarios for a in s["actions"] if a["agent"] == member.id]
+        triggers = [a["trigger"] for a in sorted(deeds, key=lambda a: a["step"])]
+        assert triggers == (["goal", *["reaction"] * REACTIONS] * 5)[: len(triggers)]
+
+
+def outcome(trigger: Any, status: Any, life: Any = None) -> Outcome:
+    return Outcome(
+        agent="a", text="", trigger=trigger, status=status, answers=[], life=life, call="",
+        reason="", recalled=[],
+    )  # fmt: skip
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.booleans(), st.sampled_from(["done", "step", "continue", "finished", "failed"])
+        ),
+        max_size=40,
+    ),
+    st.sampled_from(["scenarios", "goals"]),
+)
+def test_an_agent_that_can_act_gets_on_or_ends(turns: list[tuple[bool, Any]], end: End) -> None:
+    somebody, progress = persona("a", steps=4), fresh_progress()
+    for observes, status in turns:
+        if not can_act(somebody, progress, observes, end):
+            assert end == "goals" or progress["failures"] >= 3
+            return
+        trigger = trigger_of(somebody, progress, observes, end)
+        assert observes or trigger == "goal"
+        before = progress
+        progress = advanced(progress, outcome(trigger, status))
+        assert progress["plan_step"] - before["plan_step"] == (
+            status == "step" or (status == "done" and trigger == "goal")
+        )
+        if end == "scenarios":
+            assert progress["reactions"] <= REACTIONS
+
+
+async def test_a_reaction_can_get_the_step_done() -> None:
+    first = fresh_progress()
+    assert advanced(first, outcome("reaction", "step"))["plan_step"] == 1
+    assert advanced(first, outcome("reaction", "done"))["plan_step"] == 0
+
+
+async def test_what_was_done_last_is_in_mind_and_what_just_came_is_not_recalled() -> None:
+    scenarios, calls = await lived(groups(4, steps=40), 4, context())
+    reactions = 0
+    for scenario in scenarios:
+        for action in scenario["actions"]:
+            prompt = prompt_of(calls[action["call"]])
+            own = [
+                a["text"] for s in scenarios for a in s["actions"]
+                if a["agent"] == action["agent"] and a["step"] < action["step"]
+            ]  # fmt: skip
+            mind = prompt.split("What you remember", 1)[1].split("\n\n", 1)[0]
+            for text in own[-2:]:
+                assert mind.count(f"I did this: {text}") == 1
+            heard = [
+                m["text"] for m in scenario["messages"]
+                if m["recipient"] == action["agent"] and m["action"] in action["answers"]
+            ]  # fmt: skip
+            reactions += bool(heard)
+            assert not any(text in mind for text in heard if text not in own)
+    assert reactions
+
+
+async def test_each_turn_has_its_day_in_the_prompt_and_on_record() -> None:
+    ctx = context(start=date(2024, 2, 27), step_days=2)
+    scenarios, calls = await lived(groups(2, steps=9), 2, ctx)
+    assert [s["date"] for s in scenarios] == ["2024-02-27", "2024-03-04"]
+    for scenario in scenarios:
+        for action in scenario["actions"]:
+            day = day_of(ctx, action["step"])
+            assert action["date"] == day.isoformat()
+            assert f"Today is {spelt(day)}." in prompt_of(calls[action["call"]])
+    late = prompt_of(calls["society/r1.s0/agent0/act#1"])
+    assert "- 2 March: I did this" in late
+    assert spelt(date(2024, 2, 29)) == "Thursday, 29 February 2024"
+    assert day_of(Context(model="none", embeddings="none", step_days=400), 10**9) == date.max
+
+
+async def test_agents_and_modulators_read_how_the_people_know_each_other() -> None:
+    _, calls = await lived(groups(3, steps=9), 1, context())
+    act, deliver = calls["society/r0.s0/agent0/act#1"], calls["society/r0.s0/group-001/deliver#1"]
+    assert SETTING in prompt_of(act)
+    assert SETTING in prompt_of(deliver)
+    assert "- Agent1 Doe: agent1 mends nets in a harbour town." in prompt_of(act)
+    assert "- Agent0 Doe" not in prompt_of(act)
+    _, calls = await lived(groups(3, steps=9), 1, context(setting="They share one boat."))
+    assert "They share one boat." in prompt_of(calls["society/r0.s0/agent0/act#1"])
+
+
+async def test_a_text_reaches_people_with_the_way_it_came() -> None:
+    way = {"reason": "she asked her", "recipients": [1], "way": "in a message to you"}
+    nobody = {"reason": "alone", "recipients": []}
+    reply = json.dumps({"deliveries": [nobody, way]})
+    model = FakeChat(replies={"What was just done": reply})
+    scenarios, calls = await lived(groups(2, steps=9), 1, context(model=model))
+    message = scenarios[0]["messages"][0]
+    assert (message["way"], message["reason"]) == ("in a message to you", "she asked her")
+    prompt = prompt_of(calls["society/r0.s1/agent0/act#1"])
+    assert f"- Agent1 Doe (in a message to you): {message['text']}" in prompt
+    assert "she asked her" not in prompt
+
+
+async def test_the_modulator_reads_what_went_before_and_what_answers_what() -> None:
+    scenarios, calls = await lived(groups(3, steps=9), 2, context())
+    later = prompt_of(calls["society/r1.s0/group-001/deliver#1"])
+    assert scenarios[0]["summary"] in later
+    answering = [a for a in scenarios[0]["actions"] if a["answers"] and a["step"] == 1]
+    shown = prompt_of(calls["society/r0.s1/group-001/deliver#1"])
+    names = {m.id: m.name for m in groups(3)[0].members}
+    assert answering
+    assert all(f"{names[a['agent']]}, in answer to " in shown for a in answering)
+
+
+async def test_whom_one_hears_of_elsewhere_one_knows() -> None:
+    replies = {
+        "Other groups:": '{"items": [{"reason": "they trade", "action": 1, "groups": [1]}]}',
+        "News from other groups:": '{"deliveries": [{"reason": "trade", "recipients": [1]}]}',
+    }
+    _, calls = await lived(groups(1, 1, steps=9), 4, context(model=FakeChat(replies=replies)))
+    before, after = (prompt_of(calls[f"society/r{r}.s0/agent0/act#1"]) for r in (0, 1))
+    assert "Agent1 Doe" not in before.split("What you remember")[0]
+    assert "- Agent1 Doe: agent1 mends nets" in after.split("What you remember")[0]
+
+
+@given(st.lists(st.text(max_size=3), max_size=9), st.lists(st.text(max_size=3), max_size=9))
+def test_people_of_others_are_few_and_each_once(known: list[str], new: list[str]) -> None:
+    kept = with_new(with_new([], known), new)
+    assert len(kept) == len(set(kept)) <= 5
+    assert {*list(dict.fromkeys(new))[-5:]} <= set(kept)
+
+
+def test_a_line_about_somebody_is_one_line() -> None:
+    line = line_about("Ana\n2. Ben", "mends nets. " * 50)
+    assert "\n" not in line
+    assert len(line) <= 162
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+async def test_setbacks_come_as_often_as_asked_for(share: float) -> None:
+    _, calls = await lived(groups(3, steps=9), 2, context(setbacks=share, communication="none"))
+    acts = [prompt_of(entry) for slot, entry in calls.items() if "/act#" in slot]
+    assert len(acts) == 18
+    assert sum("does not go as planned" in prompt for prompt in acts) == 18 * share
+
+
+async def test_no_news_leaves_a_group_in_the_last_round() -> None:
+    _, calls = await lived(groups(2, 2, steps=9), 4, context())
+    assert {slot.split("/")[1] for slot in calls if "/exchange" in slot} == {"r0"}
