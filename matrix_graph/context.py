@@ -37,7 +37,8 @@ EmbeddingsSpec = Annotated[str | InstanceOf[Embeddings], WithJsonSchema({"type":
 SETTING = (
     "The people of a group know each other by name from an online group, which people with lives "
     "like theirs have joined; they live wherever each of them lives. There they post, ask and "
-    "answer before all, or write to one of them alone, and some of them speak on the phone."
+    "answer before all, or write to one of them alone. What one of them posts is at times passed "
+    "on in other groups of that kind."
 )
 """People of a group are alike (homophily), and need not live in one place."""
 START = date(2025, 1, 6)

@@ -118,7 +118,9 @@ class Life(TypedDict):
 
 
 class Message(TypedDict):
-    """An action as it reached somebody: why, and in which way, in words for the recipient."""
+    """An action as it reached somebody, or the part of it that did: why, and in which way, in words
+    for the recipient.
+    """
 
     id: str
     action: str

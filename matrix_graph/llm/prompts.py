@@ -52,6 +52,7 @@ class Prompts:
     """
 
     def __init__(self, folder: Path | str | None = None, *, small: bool = False) -> None:
+        self.small = small
         shipped = _shipped_folder()
         paths = _in(shipped)
         self.receives = {name: _received(_text(path)) for name, path in paths.items()}

@@ -140,7 +140,7 @@ def _message(
         sender=sender,
         sender_name=name,
         recipient=recipient,
-        text=text,
+        text=choice.learnt or text,
         reason=choice.reason,
         way=choice.way,
     )

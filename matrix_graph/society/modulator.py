@@ -26,6 +26,7 @@ SHORTLIST = 5
 
 _Reason = Annotated[str, StringConstraints(max_length=300)]
 _Way = Annotated[str, StringConstraints(max_length=120)]
+_Learnt = Annotated[str, StringConstraints(max_length=700)]
 _EMPTY: Mapping[str, Sequence[Message]] = {}
 
 
@@ -95,7 +96,7 @@ class Modulator:
         slot = self._slot("summary")
         try:
             answer = await self.resources.model.text(
-                slot, messages, max_tokens=250, paragraph=True, rank=LAST + 1
+                slot, messages, max_tokens=350, paragraph=True, rank=LAST + 1
             )
         except CallFailed as error:
             failure = Failure(
@@ -165,14 +166,17 @@ class _Delivery:
         )
 
     def schema(self, items: int) -> type[Any]:
-        return _delivery_schema(len(self.group.members), items)
+        in_part = self.slot.what == "deliver" and not self.resources.prompts.small
+        return _delivery_schema(len(self.group.members), items, in_part)
 
     def max_tokens(self, items: int) -> int:
-        return 60 + 90 * items
+        return 60 + 160 * items
 
     def decisions(self, answer: Any) -> Iterator[Decision]:
         for number, choice in enumerate(answer.deliveries):
-            yield Decision(number, _positions(choice.recipients), choice.reason, choice.way)
+            learnt = getattr(choice, "learnt", "").strip()
+            recipients = _positions(choice.recipients)
+            yield Decision(number, recipients, choice.reason, choice.way, learnt)
 
 
 @dataclass
@@ -234,12 +238,17 @@ def _names_of(group: Group) -> str:
 
 
 @cache
-def _delivery_schema(members: int, actions: int) -> type[Any]:
+def _delivery_schema(members: int, actions: int, in_part: bool) -> type[Any]:
+    """`in_part`: with what recipients learn, if that is not all."""
     numbers = list[Annotated[int, Field(ge=1, le=members)]]
-    recipients = (numbers, Field(max_length=members))
-    choice: Any = create_model(
-        "Choice", reason=(_Reason, ...), recipients=recipients, way=(_Way, "")
-    )
+    fields: dict[str, Any] = {
+        "reason": (_Reason, ...),
+        "recipients": (numbers, Field(max_length=members)),
+        "way": (_Way, ""),
+    }
+    if in_part:
+        fields["learnt"] = (_Learnt, "")
+    choice: Any = create_model("Choice", **fields)
     deliveries: Any = (list[choice], Field(min_length=actions, max_length=actions))
     return create_model("Deliveries", deliveries=deliveries)
 

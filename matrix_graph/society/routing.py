@@ -34,14 +34,15 @@ class Item(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What is decided of one item: its position, positions of who is reached, why, and in which
-    way, in words for them.
+    """What is decided of one item: its position, positions of who is reached, why, in which way, in
+    words for them, and what they learn, if not all.
     """
 
     item: int
     recipients: tuple[int, ...]
     reason: str
     way: str = ""
+    learnt: str = ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Choice:
     reason: str
     call: str
     way: str = ""
+    learnt: str = ""
 
 
 class Routed(NamedTuple):
@@ -239,7 +241,9 @@ def _choice(question: Question, decision: Decision, call: str) -> Choice:
     pool = [p for p in range(len(question.candidates)) if p != sender]
     recipients = tuple(p for p in decision.recipients if p in pool)
     left_out = tuple(p for p in pool if p not in recipients)
-    return Choice(decision.item, recipients, left_out, decision.reason, call, decision.way)
+    return Choice(
+        decision.item, recipients, left_out, decision.reason, call, decision.way, decision.learnt
+    )
 
 
 def _checked(answer: Any, items: int, candidates: Sequence[str]) -> list[dict[str, Any]]:

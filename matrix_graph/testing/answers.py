@@ -117,7 +117,13 @@ def instance(schema: dict[str, Any], rng: random.Random) -> Any:
         return rng.choice(schema["enum"])
     kind = schema.get("type", "string")
     if kind == "object":
-        return {name: instance(sub, rng) for name, sub in schema.get("properties", {}).items()}
+        parts = schema.get("properties", {})
+        optional = parts.keys() - set(schema.get("required", parts))
+        return {
+            name: instance(sub, rng)
+            for name, sub in parts.items()
+            if name not in optional or rng.random() < 0.5
+        }
     if kind == "array":
         low, high = schema.get("minItems", 0), schema.get("maxItems", 3)
         return [instance(schema.get("items", {}), rng) for _ in range(rng.randint(low, high))]

@@ -45,13 +45,13 @@ async def test_other_thresholds_leave_the_other_rules_as_they_were(tmp_path: Pat
     assert (await arefilter(tmp_path)).rejections == []
 
 
-async def test_copies_of_people_and_unknown_languages_are_told(tmp_path: Path) -> None:
+async def test_clones_of_people_and_unknown_languages_are_told(tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
     wanted = [{"kind": "sft", "count": 1, "language": "Low Saxon"}]
-    config = given(tmp_path, agents=7, requirements=wanted)
+    config = given(tmp_path, agents=7, clone=True, requirements=wanted)
     await arun(config, listen=events.append)
     notes = events[0]["notes"]
-    assert "4 profiles for 7 agents: 3 agents are variations" in notes[0]
+    assert "4 profiles for 7 agents: 3 are clones" in notes[0]
     assert "Low Saxon cannot be checked" in notes[1]
 
 

@@ -194,6 +194,24 @@ async def test_a_text_reaches_people_with_the_way_it_came() -> None:
     assert "she asked her" not in prompt
 
 
+async def test_what_is_done_beside_a_message_reaches_nobody() -> None:
+    deed = "I sold the boat, and wrote to Ana: come on Friday."
+    choice = {"reason": "she wrote to her", "recipients": [1], "learnt": "Come on Friday."}
+    nobody = {"reason": "alone", "recipients": []}
+    replies = {
+        "What was just done": json.dumps({"deliveries": [nobody, choice]}),
+        "What do you do now": deed,
+    }
+    model = FakeChat(replies=replies)
+    scenarios, calls = await lived(groups(2, steps=9), 1, context(model=model))
+    first = [m for m in scenarios[0]["messages"] if m["action"].endswith("s0-agent1")]
+    assert [m["text"] for m in first] == ["Come on Friday."]
+    prompt = prompt_of(calls["society/r0.s1/agent0/act#1"])
+    assert "- Agent1 Doe: Come on Friday." in prompt
+    assert "Agent1 Doe: I sold the boat" not in prompt
+    assert {a["text"] for a in scenarios[0]["actions"] if a["agent"] == "agent1"} == {deed}
+
+
 async def test_the_modulator_reads_what_went_before_and_what_answers_what() -> None:
     scenarios, calls = await lived(groups(3, steps=9), 2, context())
     later = prompt_of(calls["society/r1.s0/group-001/deliver#1"])

@@ -85,7 +85,8 @@ async def test_messages_go_to_the_recipients_of_the_action_with_its_reason() -> 
         got = [m for m in scenarios[0]["messages"] if m["id"].startswith(action["id"] + ">")]
         assert [m["recipient"] for m in got] == action["recipients"]
         assert action["agent"] not in action["recipients"]
-        assert all(m["reason"] == action["reason"] and m["text"] == action["text"] for m in got)
+        assert all(m["reason"] == action["reason"] for m in got)
+        assert len({m["text"] for m in got}) <= 1
 
 
 @pytest.mark.parametrize("modulator", ["batched", "per_action"])
