@@ -34,6 +34,8 @@ from matrix_graph.schema import Communication, End, Routing
 ChatSpec = Annotated[str | InstanceOf[Runnable[Any, Any]], WithJsonSchema({"type": "string"})]
 EmbeddingsSpec = Annotated[str | InstanceOf[Embeddings], WithJsonSchema({"type": "string"})]
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+
 SETTING = (
     "The people of a group know each other by name from an online group, which people with lives "
     "like theirs have joined; they live wherever each of them lives. There they post, ask and "
@@ -73,6 +75,8 @@ class Context:
             more (arXiv 2410.14251).
         setbacks: Share of the plan's steps at which something does not go as planned; drawn by
             `seed`.
+        outreach: Share of the plan's steps at which an agent turns to people whom it knows; drawn
+            by `seed`. Otherwise it does so where it wants to, which strong models seldom do.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
         memory_limit: Memories of an agent past which the older half is consolidated into one.
@@ -103,7 +107,8 @@ class Context:
     start: date = START
     step_days: PositiveInt = 1
     end: End = "scenarios"
-    setbacks: Annotated[float, Field(ge=0, le=1)] = 0.25
+    setbacks: _Share = 0.25
+    outreach: _Share = 0.25
     concurrency: PositiveInt = 8
     timeout: PositiveFloat = 120.0
     memory_limit: PositiveInt = 500

@@ -95,6 +95,8 @@ class RunConfig(Options):
     """scenarios: who has reached a goal takes the next one; goals: acts no more."""
     setbacks: float = Field(default=0.25, ge=0, le=1)
     """Share of the plan's steps at which something goes wrong."""
+    outreach: float = Field(default=0.25, ge=0, le=1)
+    """Share of the plan's steps at which an agent turns to people whom it knows."""
     play: Names = ()
     """People whom you play, by id or name, with commas or repeated."""
     checkpoints: Literal["scenario", "step"] = "scenario"
@@ -217,6 +219,7 @@ class RunConfig(Options):
             step_days=self.step_days,
             end=self.end,
             setbacks=self.setbacks,
+            outreach=self.outreach,
             concurrency=self.concurrency
             or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
             timeout=self.timeout,

@@ -39,6 +39,10 @@ _STATUSES: dict[str, Literal["continue", "step", "finished"]] = {
 }
 _UNKNOWN = "(nothing comes to mind)"
 _SETBACK = "This time something does not go as planned: let it happen, and say what."
+_OUTREACH = (
+    "This time you turn to people whom you know with it: post to the group, or write to the one "
+    "whom it concerns, and tell, ask, offer or warn."
+)
 
 
 class Acted(TypedDict):
@@ -114,7 +118,7 @@ def asked_of(persona: Persona, group: Group, turn: Turn, res: Resources) -> list
         memories=listed(turn["memories"]) or _UNKNOWN,
         plan_step=one_line(turn["plan_step"]) or "nothing in particular; your plan is carried out",
         observations=heard or "- (nothing)",
-        chance=_SETBACK if _fails(persona, turn, res) else "",
+        chance=_by_chance(persona, turn, res.context),
         **_about(persona, group, turn, res),
     )
 
@@ -134,12 +138,14 @@ def _about(persona: Persona, group: Group, turn: Turn, res: Resources) -> dict[s
     }
 
 
-def _fails(persona: Persona, turn: Turn, res: Resources) -> bool:
-    """Whether something goes wrong with the plan's step, by chance."""
+def _by_chance(persona: Persona, turn: Turn, context: Context) -> str:
+    """What happens at a plan's step by chance, in words for the agent."""
     if turn["trigger"] == "reaction":
-        return False
-    draw = random.Random(f"{res.context.seed}/{persona.id}/{time_of(turn)}/setback").random()
-    return draw < res.context.setbacks
+        return ""
+    shares = {_SETBACK: context.setbacks, _OUTREACH: context.outreach}
+    place = f"{context.seed}/{persona.id}/{time_of(turn)}"
+    happens = [text for text, p in shares.items() if random.Random(f"{place}/{text}").random() < p]
+    return " ".join(happens)
 
 
 def outcome_of(turn: Turn, text: str, call: str, begun: Life | None = None) -> Outcome:

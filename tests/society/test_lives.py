@@ -247,12 +247,20 @@ def test_a_line_about_somebody_is_one_line() -> None:
     assert len(line) <= 162
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-async def test_setbacks_come_as_often_as_asked_for(share: float) -> None:
-    _, calls = await lived(groups(3, steps=9), 2, context(setbacks=share, communication="none"))
-    acts = [prompt_of(entry) for slot, entry in calls.items() if "/act#" in slot]
-    assert len(acts) == 18
-    assert sum("does not go as planned" in prompt for prompt in acts) == 18 * share
+CHANCES = {"setbacks": "does not go as planned", "outreach": "turn to people whom you know"}
+
+
+@pytest.mark.parametrize("what", CHANCES)
+async def test_what_comes_by_chance_comes_as_often_as_asked_for(what: str) -> None:
+    for share in (0.0, 0.5, 1.0):
+        options = {"setbacks": 0.0, "outreach": 0.0, what: share}
+        _, calls = await lived(groups(10, steps=9), 3, context(communication="none", **options))
+        acts = [prompt_of(entry) for slot, entry in calls.items() if "/act#" in slot]
+        assert len(acts) == 90
+        assert abs(sum(CHANCES[what] in prompt for prompt in acts) - 90 * share) <= 20 * (
+            share == 0.5
+        )
+        assert not any(text in p for p in acts for text in {*CHANCES.values()} - {CHANCES[what]})
 
 
 async def test_no_news_leaves_a_group_in_the_last_round() -> None:
