@@ -77,6 +77,8 @@ class Context:
             `seed`.
         outreach: Share of the plan's steps at which an agent turns to people whom it knows; drawn
             by `seed`. Otherwise it does so where it wants to, which strong models seldom do.
+        plausible: Check each action of an agent that the model plays, and ask once again for one
+            that could not have happened: a call more for each.
         concurrency: Model calls in flight at most.
         timeout: Seconds per attempt of a model call.
         memory_limit: Memories of an agent past which the older half is consolidated into one.
@@ -109,6 +111,7 @@ class Context:
     end: End = "scenarios"
     setbacks: _Share = 0.25
     outreach: _Share = 0.25
+    plausible: bool = False
     concurrency: PositiveInt = 8
     timeout: PositiveFloat = 120.0
     memory_limit: PositiveInt = 500

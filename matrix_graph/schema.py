@@ -147,7 +147,8 @@ class Recollection(TypedDict):
 class Action(TypedDict):
     """What one agent did at one step, what it remembered then, and who became aware of it.
 
-    `date` is the day of the step, in ISO form; `answers` are the actions to which it reacts.
+    `date` is the day of the step, in ISO form; `answers` are the actions to which it reacts;
+    `doubt` is why a first answer was not plausible and this one was asked for.
     """
 
     id: str
@@ -160,6 +161,7 @@ class Action(TypedDict):
     call: str
     date: NotRequired[str]
     answers: NotRequired[list[str]]
+    doubt: NotRequired[str]
     recalled: NotRequired[list[Recollection]]
 
 

@@ -97,6 +97,8 @@ class RunConfig(Options):
     """Share of the plan's steps at which something goes wrong."""
     outreach: float = Field(default=0.25, ge=0, le=1)
     """Share of the plan's steps at which an agent turns to people whom it knows."""
+    plausible: bool = False
+    """Check each action, and ask once again for one that could not have happened."""
     play: Names = ()
     """People whom you play, by id or name, with commas or repeated."""
     checkpoints: Literal["scenario", "step"] = "scenario"
@@ -220,6 +222,7 @@ class RunConfig(Options):
             end=self.end,
             setbacks=self.setbacks,
             outreach=self.outreach,
+            plausible=self.plausible,
             concurrency=self.concurrency
             or (LOCAL_CONCURRENCY if self.model == LOCAL else CONCURRENCY),
             timeout=self.timeout,

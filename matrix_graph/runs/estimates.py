@@ -141,6 +141,7 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
         "agent", "act_goal", plan_step=_text(15), observations="", chance="", **person
     )
     life = prompts.render("next_life", **person)
+    check = prompts.render("plausible", action=action, **person)
     lives = turns * config.scenarios * (1 - REACTIONS_SHARE) / PLAN_STEPS - config.agents
     deliver = prompts.render(
         "modulator", "deliver", actions=action * whole, scene=_text(ANSWERS["summary"]), **group
@@ -164,6 +165,7 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
     return [
         Part("persona", config.agents, _tokens(persona), ANSWERS["persona"]),
         Part("act", round(n * turns), _tokens(act), ANSWERS["act"]),
+        Part("check", round(n * turns) * config.plausible, _tokens(check), ANSWERS["reason"]),
         Part(
             "life",
             max(0, round(lives)) * (config.end == "scenarios"),

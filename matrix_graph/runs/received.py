@@ -77,6 +77,7 @@ class _Counts(_Read):
     scenarios: _Count
     actions: _Count
     turns: _Count
+    asked_again: _Count = 0
     messages: _Count
     generated: dict[_Name, _Count]
     coverage: dict[_Name, _Number]

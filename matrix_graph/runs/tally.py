@@ -38,6 +38,7 @@ def tally(
         **lived,
         "actions": actions,
         "turns": actions + sum(failure["stage"] == "act" for failure in failures),
+        "asked_again": sum("doubt" in a for s in scenarios for a in s["actions"]),
         "messages": sum(len(scenario["messages"]) for scenario in scenarios),
         "generated": dict(Counter(map(requirement_of, [*rows, *(r["row"] for r in rejections)]))),
         "coverage": {what: round(used[what] / n, 4) if n else 0.0 for what, n in lived.items()},

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal, Protocol
@@ -17,7 +18,7 @@ from typing_extensions import TypedDict
 from matrix_graph.boundary.quoting import listed, numbered, one_line
 from matrix_graph.context import Context
 from matrix_graph.errors import CallFailed
-from matrix_graph.llm.caller import ChatMessage
+from matrix_graph.llm.caller import Answer, ChatMessage
 from matrix_graph.llm.slot import Slot
 from matrix_graph.resources import Resources, opened
 from matrix_graph.schema import Group, Life, Persona
@@ -57,6 +58,13 @@ class AgentNode(Protocol):
     async def __call__(self, state: Turn, runtime: Runtime[Context]) -> Acted: ...
 
 
+class Verdict(BaseModel):
+    """Whether an action could have happened."""
+
+    reason: str = Field(max_length=400)
+    plausible: bool
+
+
 class LifeReply(BaseModel):
     """What an agent says that it lives for."""
 
@@ -68,6 +76,7 @@ def agent_node(persona: Persona, group: Group) -> AgentNode:
     """The node of an agent that the context's model plays.
 
     Where its plan is carried out, it writes its next goal and plan first, in a call of its own.
+    Where the context asks for `plausible` actions, each is checked, and once asked for again.
     """
 
     async def act(state: Turn, runtime: Runtime[Context]) -> Acted:
@@ -77,18 +86,49 @@ def agent_node(persona: Persona, group: Group) -> AgentNode:
             if turn["trigger"] == "goal" and not turn["plan_number"] and is_endless(res):
                 begun = await _next_life(persona, group, turn, res)
                 turn = {**turn, "life": begun, "plan_number": 1, "plan_step": begun["plan"][0]}
-            answer = await res.model.text(
-                slot_of(turn),
-                asked_of(persona, group, turn, res),
-                max_tokens=MAX_TOKENS,
-                paragraph=True,
-                rank=2 * turn["step"],
-            )
+            messages = asked_of(persona, group, turn, res)
+            answer = await _deed(slot_of(turn), messages, turn, res)
+            outcome = outcome_of(turn, answer.text, answer.call, begun)
+            if res.context.plausible and outcome["text"]:
+                about = _about(persona, group, turn, res)
+                doubt = await _doubt(outcome["text"], about, turn, res)
+                if doubt:
+                    messages += [
+                        {"role": "assistant", "content": answer.text},
+                        *res.prompts.render("act_again", reason=one_line(doubt)),
+                    ]
+                    slot = replace(slot_of(turn), what="again")
+                    answer = await _deed(slot, messages, turn, res)
+                    outcome = outcome_of(turn, answer.text, answer.call, begun)
+                outcome["doubt"] = doubt
         except CallFailed as error:
             return Acted(outcomes=[failed(turn, error.reason, error.slot, begun)])
-        return Acted(outcomes=[outcome_of(turn, answer.text, answer.call, begun)])
+        return Acted(outcomes=[outcome])
 
     return act
+
+
+async def _deed(
+    slot: Slot, messages: Sequence[ChatMessage], turn: Turn, res: Resources
+) -> Answer[str]:
+    rank = 2 * turn["step"]
+    return await res.model.text(slot, messages, max_tokens=MAX_TOKENS, paragraph=True, rank=rank)
+
+
+async def _doubt(action: str, about: dict[str, str], turn: Turn, res: Resources) -> str:
+    """Why the action could not have happened to this person; nothing where it could, or where that
+    cannot be told.
+    """
+    memories = listed(turn["memories"]) or _UNKNOWN
+    messages = res.prompts.render("plausible", action=action, memories=memories, **about)
+    slot = replace(slot_of(turn), what="check")
+    try:
+        answer = await res.model.parsed(
+            slot, messages, Verdict, max_tokens=120, rank=2 * turn["step"]
+        )
+    except CallFailed:
+        return ""
+    return "" if answer.value.plausible else answer.value.reason.strip() or "it is implausible"
 
 
 def is_endless(res: Resources) -> bool:
@@ -163,6 +203,7 @@ def outcome_of(turn: Turn, text: str, call: str, begun: Life | None = None) -> O
         status=_STATUSES.get(mark, "done"),
         answers=[m["action"] for m in turn["observations"]] if reacts else [],
         life=begun,
+        doubt="",
         call=call,
         reason="",
         recalled=turn.get("recalled", []),
@@ -184,6 +225,7 @@ def failed(turn: Turn, reason: str, call: str, begun: Life | None = None) -> Out
         status="failed",
         answers=[],
         life=begun,
+        doubt="",
         call=call,
         reason=reason,
         recalled=[],

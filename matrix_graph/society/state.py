@@ -74,7 +74,8 @@ class Outcome(TypedDict):
     """What an agent node returns: an action, or the reason why there is none.
 
     `step` is the status of a reaction that also got the plan step done, `finished` that of an
-    action that reached the goal. `life` is what the agent began to live for in this turn.
+    action that reached the goal. `life` is what the agent began to live for in this turn; `doubt`
+    is why its first answer was asked for again.
     """
 
     agent: str
@@ -83,6 +84,7 @@ class Outcome(TypedDict):
     status: Literal["done", "step", "continue", "finished", "failed"]
     answers: list[str]
     life: Life | None
+    doubt: str
     call: str
     reason: str
     recalled: list[Recollection]

@@ -88,7 +88,7 @@ def action_of(outcome: Outcome, group: Group, at: Dated) -> Action | None:
     """The action that came of a turn, of which nobody knows yet; None where it failed."""
     if outcome["status"] == "failed":
         return None
-    return Action(
+    action = Action(
         id=f"{group.id}-r{at['round']}-s{at['step']}-{outcome['agent']}",
         agent=outcome["agent"],
         step=time_of(at),
@@ -101,6 +101,9 @@ def action_of(outcome: Outcome, group: Group, at: Dated) -> Action | None:
         answers=outcome["answers"],
         recalled=outcome.get("recalled", []),
     )
+    if outcome["doubt"]:
+        action["doubt"] = outcome["doubt"]
+    return action
 
 
 def failure_of(outcome: Outcome, time: int) -> Failure:

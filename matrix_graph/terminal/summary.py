@@ -32,6 +32,8 @@ def print_run(result: RunResult, out: TextConsole) -> None:
         table.add_row("dropped", f"{n} × {rule}")
     if counts["turns"] > counts["actions"]:
         table.add_row("acted", f"{counts['actions']:,} of {counts['turns']:,} turns")
+    if counts["asked_again"]:
+        table.add_row("implausible", f"{counts['asked_again']:,} actions were asked for again")
     for reason, n in counts["failed"].items():
         table.add_row("failed", f"{n} × {reason}")
     if counts["bad_profiles"]:

@@ -96,8 +96,8 @@ async def test_whoever_has_reacted_for_a_while_goes_on_with_the_plan() -> None:
 
 def outcome(trigger: Any, status: Any, life: Any = None) -> Outcome:
     return Outcome(
-        agent="a", text="", trigger=trigger, status=status, answers=[], life=life, call="",
-        reason="", recalled=[],
+        agent="a", text="", trigger=trigger, status=status, answers=[], life=life, doubt="",
+        call="", reason="", recalled=[],
     )  # fmt: skip
 
 
@@ -266,3 +266,29 @@ async def test_what_comes_by_chance_comes_as_often_as_asked_for(what: str) -> No
 async def test_no_news_leaves_a_group_in_the_last_round() -> None:
     _, calls = await lived(groups(2, 2, steps=9), 4, context())
     assert {slot.split("/")[1] for slot in calls if "/exchange" in slot} == {"r0"}
+
+
+async def test_an_action_that_could_not_be_is_asked_for_once_again_with_the_reason() -> None:
+    verdict = json.dumps({"reason": "she has no boat", "plausible": False})
+    replies = {
+        "Could this have happened": verdict,
+        "That could not have happened: she has no boat": "I walk to the pier.",
+        "What do you do now": "I sail out.",
+    }
+    ctx = context(model=FakeChat(replies=replies), plausible=True, communication="none")
+    scenarios, calls = await lived(groups(1, steps=9), 1, ctx)
+    actions = scenarios[0]["actions"]
+    assert [a["text"] for a in actions] == ["I walk to the pier."] * 3
+    assert {a["doubt"] for a in actions} == {"she has no boat"}
+    assert all(a["call"].endswith("/again#1") for a in actions)
+    assert "I sail out." in prompt_of(calls["society/r0.s0/agent0/check#1"])
+    replies["Could this have happened"] = json.dumps({"reason": "so it goes", "plausible": True})
+    ctx = context(model=FakeChat(replies=replies), plausible=True, communication="none")
+    scenarios, _ = await lived(groups(1, steps=9), 1, ctx)
+    assert [a["text"] for a in scenarios[0]["actions"]] == ["I sail out."] * 3
+    assert not any("doubt" in a for a in scenarios[0]["actions"])
+    # A check that fails holds nobody up.
+    replies["Could this have happened"] = "who knows"
+    ctx = context(model=FakeChat(replies=replies), plausible=True, communication="none")
+    scenarios, _ = await lived(groups(1, steps=9), 1, ctx)
+    assert [a["text"] for a in scenarios[0]["actions"]] == ["I sail out."] * 3
