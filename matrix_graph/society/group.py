@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.runnables import Runnable
@@ -26,9 +25,6 @@ from matrix_graph.schema import (
     Delivery,
     Failure,
     Group,
-    Life,
-    Message,
-    Person,
     Persona,
     Scenario,
 )
@@ -63,8 +59,6 @@ from matrix_graph.society.state import (
     GroupReport,
     GroupState,
     News,
-    Progress,
-    Sent,
     Turn,
     time_of,
 )
@@ -75,6 +69,7 @@ from matrix_graph.society.turn import (
     query_of,
     turn_node,
 )
+from matrix_graph.society.visit import Visit, described, noted, sent_by, waiting_of
 from matrix_graph.society.watch import watching
 from matrix_graph.stage import Stage
 
@@ -151,21 +146,21 @@ class _Nodes:
         if state.get("outcomes"):
             rank = 2 * state["step"] + 1
             modulator = self._modulator(runtime, resources, state, state["step"], rank)
-            moment = await self._follow(state, modulator)
+            visit = await self._follow(state, modulator)
         else:
             modulator = self._modulator(runtime, resources, state)
-            moment = await self._open(state, modulator, resources.records(runtime.store))
-        update = _noted(state, moment, modulator.failures)
-        await self._tell(runtime, {**state, **update}, moment)
+            visit = await self._open(state, modulator, resources.records(runtime.store))
+        update = noted(state, visit, modulator.failures)
+        await self._tell(runtime, {**state, **update}, visit)
         end = runtime.context.end
         acting = [
             m
             for m in self._group.members
-            if can_act(m, moment.progress[m.id], m.id in moment.inbox, end)
+            if can_act(m, visit.progress[m.id], m.id in visit.inbox, end)
         ]
-        over = moment.step >= STEPS or not acting
-        turns = [] if over else self._turns(acting, moment, state["round"], runtime.context)
-        await self._recall(resources, resources.memory(runtime.store), moment, turns, state)
+        over = visit.step >= STEPS or not acting
+        turns = [] if over else self._turns(acting, visit, state["round"], runtime.context)
+        await self._recall(resources, resources.memory(runtime.store), visit, turns, state)
         if over:
             return Command(update=update, goto="scenario")
         sends = [Send(self._names[turn["agent"]], turn) for turn in turns]
@@ -190,8 +185,8 @@ class _Nodes:
             actions=len(state["actions"]),
             failed=len(failures),
             progress=state["progress"],
-            waiting=_waiting(state),
-            outgoing=_sent(state, outgoing, name),
+            waiting=waiting_of(state),
+            outgoing=sent_by(state, outgoing, name),
         )
         return GroupOutput(reports=[report])
 
@@ -237,21 +232,21 @@ class _Nodes:
     def _name(self, state: GroupState) -> str:
         return f"{self._group.id}-r{state['round']}"
 
-    async def _tell(self, runtime: Runtime[Context], state: Any, moment: _Moment) -> None:
+    async def _tell(self, runtime: Runtime[Context], state: Any, visit: Visit) -> None:
         """Show who watches the scenario as far as it has come; tell who listens what was done and
         who became aware of it, and count.
         """
         if watch := watching(runtime.context):
             await watch.told(self._scenario(state, runtime.context, "", [], []))
-        for action in moment.actions:
+        for action in visit.actions:
             runtime.stream_writer(self._message_of(action))
         runtime.stream_writer(
             {
                 "stage": "society",
                 "event": "step",
                 "group": self._group.id,
-                "actions": len(moment.actions),
-                "failed": len(moment.failures),
+                "actions": len(visit.actions),
+                "failed": len(visit.failures),
             }
         )
 
@@ -275,21 +270,21 @@ class _Nodes:
         self,
         resources: Resources,
         memory: EpisodicMemory,
-        moment: _Moment,
+        visit: Visit,
         turns: Sequence[Turn],
         state: GroupState,
     ) -> None:
         """Remember what happened, and give each turn what comes to its agent's mind."""
-        now = state["round"] * STEPS + moment.step - 1
+        now = state["round"] * STEPS + visit.step - 1
         queries = [query_of(turn) for turn in turns]
         # Both need embeddings: asked for together, they take one request.
         await resources.embedder.embed(
-            [*(m.text for m in moment.memories), *(q.text for q in queries)]
+            [*(m.text for m in visit.memories), *(q.text for q in queries)]
         )
-        await memory.aremember(moment.memories, durable=self._durable)
+        await memory.aremember(visit.memories, durable=self._durable)
         await put_in_mind(turns, queries, memory, resources.context, now)
 
-    async def _open(self, state: GroupState, modulator: Modulator, records: Records) -> _Moment:
+    async def _open(self, state: GroupState, modulator: Modulator, records: Records) -> Visit:
         progress = {i: state["progress"].get(i) or fresh_progress() for i in self._members}
         before = await on_record(state, self._group.id, records)
         modulator.scene = before.scene
@@ -302,9 +297,9 @@ class _Nodes:
             progress[agent] = {**progress[agent], "known": known}
         heard = memories_of([], messages, state["round"] * STEPS - 1, first=_NEWS)
         inbox = sorted_in({}, [*before.messages, *messages])
-        return _Moment(0, progress, inbox, [], messages, deliveries, [], heard, {}, before.scene)
+        return Visit(0, progress, inbox, [], messages, deliveries, [], heard, {}, before.scene)
 
-    async def _follow(self, state: GroupState, modulator: Modulator) -> _Moment:
+    async def _follow(self, state: GroupState, modulator: Modulator) -> Visit:
         step, time = state["step"], time_of(state)
         outcomes = sorted(state["outcomes"], key=lambda o: o["agent"])
         progress = dict(state["progress"])
@@ -324,25 +319,25 @@ class _Nodes:
         actions, messages, deliveries = sent_within(self._group, choices, actions)
         memories = memories_of(actions, messages, time, first=1)
         inbox = sorted_in({}, messages)
-        return _Moment(
+        return Visit(
             step + 1, progress, inbox, actions, messages, deliveries, failures, memories, lives,
             state["scene"],
         )  # fmt: skip
 
     def _turns(
-        self, acting: Sequence[Persona], moment: _Moment, round: int, context: Context
+        self, acting: Sequence[Persona], visit: Visit, round: int, context: Context
     ) -> list[Turn]:
-        day = day_of(context, time_of({"round": round, "step": moment.step})).isoformat()
+        day = day_of(context, time_of({"round": round, "step": visit.step})).isoformat()
         turns = []
         for persona in acting:
-            progress, observed = moment.progress[persona.id], moment.inbox.get(persona.id, [])
+            progress, observed = visit.progress[persona.id], visit.inbox.get(persona.id, [])
             life, position = life_of(persona, progress), progress["plan_step"]
             ahead = not is_over(persona, progress)
             turns.append(
                 Turn(
                     agent=persona.id,
                     round=round,
-                    step=moment.step,
+                    step=visit.step,
                     date=day,
                     trigger=trigger_of(persona, progress, bool(observed), context.end),
                     life=life,
@@ -391,66 +386,7 @@ class _Nodes:
             messages=state["messages"],
             deliveries=[*state["deliveries"], *outgoing],
             people={
-                i: _described(m, life_of(m, state["progress"][i])) for i, m in self._members.items()
+                i: described(m, life_of(m, state["progress"][i])) for i, m in self._members.items()
             },
             failures=[*state["failures"], *failures],
         )
-
-
-@dataclass(frozen=True)
-class _Moment:
-    """What one visit of the modulator saw and decided."""
-
-    step: int
-    progress: dict[str, Progress]
-    inbox: dict[str, list[Message]]
-    actions: list[Action]
-    messages: list[Message]
-    deliveries: list[Delivery]
-    failures: list[Failure]
-    memories: list[Memory]
-    lives: dict[str, Life]
-    scene: str
-
-
-def _noted(state: GroupState, moment: _Moment, unrouted: Sequence[Failure]) -> dict[str, Any]:
-    """The update of the group's state after a visit of the modulator."""
-    return {
-        "outcomes": None,
-        "step": moment.step,
-        "progress": moment.progress,
-        "inbox": moment.inbox,
-        "scene": moment.scene,
-        "lives": {**state.get("lives", {}), **moment.lives},
-        "actions": [*state.get("actions", []), *moment.actions],
-        "messages": [*state.get("messages", []), *moment.messages],
-        "deliveries": [*state.get("deliveries", []), *moment.deliveries],
-        "failures": [*state.get("failures", []), *moment.failures, *unrouted],
-    }
-
-
-def _sent(state: GroupState, news: Sequence[News], scenario: str) -> list[Sent]:
-    places = {action["id"]: n for n, action in enumerate(state["actions"])}
-    return [
-        Sent(group=item["group"], scenario=scenario, action=places[item["action"]]) for item in news
-    ]
-
-
-def _waiting(state: GroupState) -> dict[str, list[int]]:
-    """The positions of the messages that nobody has reacted to yet, by recipient.
-
-    Where nobody acted they are for people who act no more.
-    """
-    if not state["actions"]:
-        return {}
-    places = {message["id"]: n for n, message in enumerate(state["messages"])}
-    return {agent: [places[m["id"]] for m in inbox] for agent, inbox in state["inbox"].items()}
-
-
-def _described(persona: Persona, life: Life) -> Person:
-    return Person(
-        name=persona.name,
-        description=persona.profile.description,
-        personality=persona.personality,
-        goal=life["goal"],
-    )
