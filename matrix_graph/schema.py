@@ -169,7 +169,8 @@ class Delivery(TypedDict):
     """A decision of the modulator: how far an action became known, and why.
 
     `within` the group and `incoming` from another, recipients are agents; `outgoing`, they are
-    groups. `left_out` are those who could have been reached and were not.
+    groups. `left_out` are those who could have been reached and were not. `learnt` is what
+    recipients learn, where that is not all.
     """
 
     action: str
@@ -179,6 +180,7 @@ class Delivery(TypedDict):
     left_out: list[str]
     reason: str
     call: str
+    learnt: NotRequired[str]
 
 
 class Failure(TypedDict):

@@ -6,7 +6,7 @@ memories → router ⇄ group₁ … group_K
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from langgraph.graph import END, START
@@ -25,8 +25,6 @@ from matrix_graph.society.own_agents import Agent, is_person, runnables
 from matrix_graph.society.progress import can_act, fresh_progress
 from matrix_graph.society.state import (
     GroupInput,
-    Progress,
-    Sent,
     SocietyInput,
     SocietyOutput,
     SocietyState,
@@ -83,7 +81,7 @@ def create_society(
         raise InputError(
             f"No member has the id {', '.join(sorted(strangers))}; agents= goes by persona id."
         )
-    nodes = _Nodes(by_id)
+    nodes = _Nodes(by_id, runnable_agents.keys())
     builder = Stage("society", SocietyState, Context, SocietyInput, SocietyOutput)
     builder.add_node("memories", nodes.memories)
     builder.add_node("router", nodes.router, destinations=(*by_id, END))
@@ -114,8 +112,9 @@ def _check_groups(groups: Any) -> None:
 class _Nodes:
     """The nodes of the society itself."""
 
-    def __init__(self, groups: Mapping[str, Group]) -> None:
+    def __init__(self, groups: Mapping[str, Group], own: Collection[str]) -> None:
         self._groups = groups
+        self._own = own
         # Two societies may be nodes of one graph, and live on one thread.
         members = {group.id: [member.id for member in group.members] for group in groups.values()}
         self._id = digest_of(json.dumps(members, sort_keys=True))
@@ -180,13 +179,6 @@ class _Nodes:
             for sent in report["outgoing"]:
                 news[sent["group"]] = [*news.get(sent["group"], []), sent]
         produced = state["produced"] + sum(bool(report["scenario"]) for report in reports)
-        ready = [
-            g
-            for g in self._groups.values()
-            if _ready(g, progress, waiting.get(g.id, {}), news.get(g.id, []), runtime.context.end)
-        ]
-        ready.sort(key=lambda group: played.get(group.id, 0))
-        chosen = ready[: max(0, state["quota"] - produced)]
         round = state["round"] + bool(reports)
         update = {
             "reports": None,
@@ -200,6 +192,10 @@ class _Nodes:
             "news": news,
             "played": played,
         }
+        end = runtime.context.end
+        ready = [group for group in self._groups.values() if self._is_ready(group, update, end)]
+        ready.sort(key=lambda group: played.get(group.id, 0))
+        chosen = ready[: max(0, state["quota"] - produced)]
         if not chosen:
             # Within another graph no checkpoint of this one outlives the invocation.
             resources = await opened(runtime.context)
@@ -223,13 +219,12 @@ class _Nodes:
         ]
         return Command(update=update, goto=sends)
 
-
-def _ready(
-    group: Group,
-    progress: Mapping[str, Progress],
-    waiting: Mapping[str, Sequence[int]],
-    news: Sequence[Sent],
-    end: End,
-) -> bool:
-    standing = [(m, progress.get(m.id) or fresh_progress()) for m in group.members]
-    return any(can_act(m, p, bool(waiting.get(m.id) or news), end) for m, p in standing)
+    def _is_ready(self, group: Group, state: Mapping[str, Any], end: End) -> bool:
+        """Whether anybody in the group would act."""
+        waiting, news = state["waiting"].get(group.id, {}), state["news"].get(group.id, [])
+        for member in group.members:
+            progress = state["progress"].get(member.id) or fresh_progress()
+            observes = bool(waiting.get(member.id) or news)
+            if can_act(member, progress, observes, end, own=member.id in self._own):
+                return True
+        return False

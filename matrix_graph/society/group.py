@@ -6,7 +6,7 @@ modulator ⇄ agents (STEPS times) → scenario
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from langchain_core.runnables import Runnable
@@ -104,7 +104,7 @@ def create_group(
             scenario.
     """
     names = node_names(group.members)
-    nodes = _Nodes(group, groups, names, durable)
+    nodes = _Nodes(group, groups, names, (agents or {}).keys(), durable)
     builder = Stage(group.id, GroupState, Context, GroupInput, GroupOutput)
     builder.add_node("modulator", nodes.modulator, destinations=(*names.values(), "scenario"))
     builder.add_node("scenario", nodes.scenario)
@@ -132,12 +132,14 @@ class _Nodes:
         group: Group,
         groups: Mapping[str, Group],
         names: Mapping[str, str],
+        own: Collection[str],
         durable: bool,
     ) -> None:
         self._group = group
         self._all = groups
         self._names = names
         self._members = {m.id: m for m in group.members}
+        self._own = own
         self._durable = durable
 
     async def modulator(self, state: GroupState, runtime: Runtime[Context]) -> Command[Any]:
@@ -156,7 +158,7 @@ class _Nodes:
         acting = [
             m
             for m in self._group.members
-            if can_act(m, visit.progress[m.id], m.id in visit.inbox, end)
+            if can_act(m, visit.progress[m.id], m.id in visit.inbox, end, own=m.id in self._own)
         ]
         over = visit.step >= STEPS or not acting
         turns = [] if over else self._turns(acting, visit, state["round"], runtime.context)

@@ -89,7 +89,7 @@ def sent_out(
                     sender_name=names[action["agent"]],
                     sender_line=lines[action["agent"]],
                     action=action["id"],
-                    text=action["text"],
+                    text=choice.learnt or action["text"],
                     reason=choice.reason,
                 )
             )
@@ -153,7 +153,7 @@ def _delivery(
     choice: Choice,
     ids: Sequence[str],
 ) -> Delivery:
-    return Delivery(
+    delivery = Delivery(
         action=action,
         sender=sender,
         scope=scope,
@@ -162,3 +162,6 @@ def _delivery(
         reason=choice.reason,
         call=choice.call,
     )
+    if choice.learnt:
+        delivery["learnt"] = choice.learnt
+    return delivery

@@ -67,10 +67,7 @@ class Modulator:
 
     async def receive(self, news: Sequence[News]) -> list[Choice]:
         """Whom in the group each item of news reaches."""
-        items = [
-            Item(n["action"], f"{n['sender_name']}: {n['text']} (how it comes here: {n['reason']})")
-            for n in news
-        ]
+        items = [Item(n["action"], f"{n['sender_name']}: {n['text']}") for n in news]
         return await self._route("receive", items)
 
     async def exchange(self, actions: Sequence[Action], others: Sequence[Group]) -> list[Choice]:
@@ -131,11 +128,11 @@ class Modulator:
         )
 
     def _line(self, action: Action, heard: Sequence[Message] = ()) -> str:
-        """An action with who did it, and whom it answers."""
+        """An action with who did it, and whom they had heard."""
         name = next(m.name for m in self.group.members if m.id == action["agent"])
         answered = [m["sender_name"] for m in heard if m["action"] in action.get("answers", ())]
-        to = f", in answer to {' and '.join(dict.fromkeys(answered))}" if answered else ""
-        return f"{name}{to}: {action['text']}"
+        after = f", having heard {' and '.join(dict.fromkeys(answered))}" if answered else ""
+        return f"{name}{after}: {action['text']}"
 
 
 @dataclass
@@ -166,8 +163,8 @@ class _Delivery:
         )
 
     def schema(self, items: int) -> type[Any]:
-        in_part = self.slot.what == "deliver" and not self.resources.prompts.small
-        return _delivery_schema(len(self.group.members), items, in_part)
+        whole = self.slot.what == "receive" or self.resources.prompts.small
+        return _delivery_schema(len(self.group.members), items, not whole)
 
     def max_tokens(self, items: int) -> int:
         return 60 + 160 * items
@@ -209,19 +206,21 @@ class _Exchange:
         )
 
     def schema(self, items: int) -> type[Any]:
-        return _exchange_schema(items, len(self.others))
+        return _exchange_schema(items, len(self.others), not self.resources.prompts.small)
 
     def max_tokens(self, items: int) -> int:
-        return 400
+        return 600
 
     def decisions(self, answer: Any) -> Iterator[Decision]:
         groups: dict[int, list[int]] = {}
-        reasons: dict[int, str] = {}
+        first: dict[int, Any] = {}
         for item in answer.items:
             groups.setdefault(item.action, []).extend(item.groups)
-            reasons.setdefault(item.action, item.reason)
+            first.setdefault(item.action, item)
         for action, numbers in groups.items():
-            yield Decision(action - 1, _positions(numbers), reasons[action])
+            learnt = getattr(first[action], "learnt", "").strip()
+            reason = first[action].reason
+            yield Decision(action - 1, _positions(numbers), reason, learnt=learnt)
 
 
 def members_of(group: Group) -> str:
@@ -254,14 +253,16 @@ def _delivery_schema(members: int, actions: int, in_part: bool) -> type[Any]:
 
 
 @cache
-def _exchange_schema(actions: int, groups: int) -> type[Any]:
+def _exchange_schema(actions: int, groups: int, in_part: bool) -> type[Any]:
     numbers = list[Annotated[int, Field(ge=1, le=groups)]]
-    item: Any = create_model(
-        "Item",
-        reason=(_Reason, ...),
-        action=(Annotated[int, Field(ge=1, le=actions)], ...),
-        groups=(numbers, Field(max_length=groups)),
-    )
+    fields: dict[str, Any] = {
+        "reason": (_Reason, ...),
+        "action": (Annotated[int, Field(ge=1, le=actions)], ...),
+        "groups": (numbers, Field(max_length=groups)),
+    }
+    if in_part:
+        fields["learnt"] = (_Learnt, "")
+    item: Any = create_model("Item", **fields)
     items: Any = (list[item], Field(max_length=min(actions, 3)))
     return create_model("Exchange", items=items)
 

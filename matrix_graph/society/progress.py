@@ -33,9 +33,13 @@ def is_over(persona: Persona, progress: Progress) -> bool:
     return progress["finished"] or progress["plan_step"] >= len(life_of(persona, progress)["plan"])
 
 
-def can_act(persona: Persona, progress: Progress, observes: bool, end: End) -> bool:
-    """Whether there is something that the agent would act on now."""
-    if progress["failures"] >= PATIENCE:
+def can_act(
+    persona: Persona, progress: Progress, observes: bool, end: End, *, own: bool = False
+) -> bool:
+    """Whether there is something that the agent would act on now. One of the user's own, or a
+    person, writes no next goal here: whoever of them says that it is reached acts no more.
+    """
+    if progress["failures"] >= PATIENCE or (own and progress["finished"]):
         return False
     if end == "scenarios" or not is_over(persona, progress):
         return True

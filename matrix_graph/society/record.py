@@ -42,10 +42,10 @@ async def on_record(given: GroupInput, group: str, records: Records) -> Before:
 
 def _news(sent: Sent, scenario: Scenario, group: str) -> News:
     action = scenario["actions"][sent["action"]]
-    reason = ""
+    text, reason = action["text"], ""
     for delivery in scenario["deliveries"]:
         if delivery["scope"] == "outgoing" and delivery["action"] == action["id"]:
-            reason = delivery["reason"]
+            text, reason = delivery.get("learnt") or text, delivery["reason"]
     sender = scenario["people"][action["agent"]]
     return News(
         group=group,
@@ -53,6 +53,6 @@ def _news(sent: Sent, scenario: Scenario, group: str) -> News:
         sender_name=sender["name"],
         sender_line=line_about(sender["name"], sender["description"]),
         action=action["id"],
-        text=action["text"],
+        text=text,
         reason=reason,
     )

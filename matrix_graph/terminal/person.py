@@ -45,7 +45,7 @@ class Person:
         self._say(
             "·",
             "Say what you do. End with CONTINUE if you are not done, with STEP DONE if an answer "
-            "got the plan's step done, too, with GOAL REACHED if you have what you want.",
+            "got the plan's step done, too, with GOAL REACHED if you act no more.",
         )
         while not (text := self._out.input("you do: ").strip()):
             continue

@@ -220,7 +220,23 @@ async def test_the_modulator_reads_what_went_before_and_what_answers_what() -> N
     shown = prompt_of(calls["society/r0.s1/group-001/deliver#1"])
     names = {m.id: m.name for m in groups(3)[0].members}
     assert answering
-    assert all(f"{names[a['agent']]}, in answer to " in shown for a in answering)
+    assert all(f"{names[a['agent']]}, having heard " in shown for a in answering)
+
+
+async def test_news_holds_what_reaches_the_others_and_no_more() -> None:
+    item = {"reason": "posted", "action": 1, "groups": [1], "learnt": "The pump is sold."}
+    replies = {
+        "Other groups:": json.dumps({"items": [item]}),
+        "News from other groups:": '{"deliveries": [{"reason": "trade", "recipients": [1]}]}',
+    }
+    scenarios, calls = await lived(
+        groups(1, 1, steps=9), 4, context(model=FakeChat(replies=replies))
+    )
+    later = [m for s in scenarios if s["round"] == 1 for m in s["messages"]]
+    assert [m["text"] for m in later] == ["The pump is sold."] * 2
+    assert "Agent1 Doe: The pump is sold." in prompt_of(calls["society/r1.s0/agent0/act#1"])
+    outgoing = [d for s in scenarios for d in s["deliveries"] if d["scope"] == "outgoing"]
+    assert {d["learnt"] for d in outgoing} == {"The pump is sold."}
 
 
 async def test_whom_one_hears_of_elsewhere_one_knows() -> None:

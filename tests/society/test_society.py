@@ -93,7 +93,7 @@ async def test_messages_go_to_the_recipients_of_the_action_with_its_reason() -> 
 async def test_every_action_is_on_record_with_whom_it_reached_and_who_was_left_out(
     modulator: str,
 ) -> None:
-    _, scenarios = await _live(groups(3, 2, steps=9), 4, context(modulator=modulator))
+    _, scenarios = await _live(groups(3, 2, steps=9), 8, context(modulator=modulator))
     scopes = Counter[str]()
     for s in scenarios:
         members = set(s["people"])
@@ -196,7 +196,7 @@ async def test_a_society_ends_when_everybody_is_done() -> None:
     done: dict[str, Any] = {
         m.id: RunnableLambda(lambda turn: "I am there.\nGOAL REACHED") for m in people[0].members
     }
-    result, scenarios = await _live(people, 50, context(end="goals"), agents=done)
+    result, scenarios = await _live(people, 50, context(), agents=done)
     assert [len(s["actions"]) for s in scenarios] == [2]
 
 
