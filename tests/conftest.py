@@ -36,7 +36,8 @@ signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """How much hostile input a fuzz makes."""
+    """How much hostile input a fuzz makes, and how often a process is killed."""
+    parser.addoption("--kills", default=10, type=int, help="kills at random moments, in each test")
     parser.addoption("--bodies", default=100, help="mutated answers of servers")
     parser.addoption("--folders", default=40, help="mutated folders of runs")
 
@@ -53,6 +54,12 @@ def _no_process(self: Any, args: Any, *rest: Any, **options: Any) -> None:
     if not (isinstance(args, list) and args[-1] == expressions.__name__):
         raise AssertionError(f"mark the test with `process`: it starts {args!r}")
     _start(self, args, *rest, **options)
+
+
+@pytest.fixture
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often a test kills a process."""
+    return int(request.config.getoption("--kills"))
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,6 @@ from matrix_graph.boundary.files import whole_folder, write_text
 from matrix_graph.errors import InputError, StoreFailed
 from matrix_graph.export.folder import export
 
-KILLS = int(os.environ.get("KILLS", "12"))
 WORK = """
 import sys
 from matrix_graph.export.folder import export
@@ -53,7 +52,7 @@ def digest(folder: Path) -> str:
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_an_export_that_is_killed_is_the_old_one_or_the_new_one(tmp_path: Path) -> None:
+def test_an_export_that_is_killed_is_the_old_one_or_the_new_one(tmp_path: Path, kills: int) -> None:
     pytest.importorskip("pyarrow")
     run, rng = tmp_path / "run", random.Random(1)
     whole: dict[str, set[str]] = {"hf": set(), "trl": set(), "verl": set()}
@@ -61,7 +60,7 @@ def test_an_export_that_is_killed_is_the_old_one_or_the_new_one(tmp_path: Path) 
         run_of(tmp_path / version, version)
         for target in whole:
             whole[target].add(digest(export(tmp_path / version, target).folder))
-    for _ in range(KILLS):
+    for _ in range(kills):
         run_of(run, rng.choice(("old", "new")))
         child = subprocess.Popen(
             [sys.executable, "-c", WORK, str(run)], stdout=subprocess.PIPE, text=True

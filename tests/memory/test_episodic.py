@@ -281,9 +281,9 @@ asyncio.run(main())
 
 
 @pytest.mark.process
-def test_30_sigkills_lose_no_acknowledged_memory_and_double_none(tmp_path: Path) -> None:
+def test_sigkills_lose_no_acknowledged_memory_and_double_none(tmp_path: Path, kills: int) -> None:
     rng, acknowledged, start = random.Random(1), set[tuple[str, int]](), 0
-    for _ in range(30):
+    for _ in range(kills):
         command = [sys.executable, "-c", WRITER, str(tmp_path), str(start)]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout

@@ -450,10 +450,12 @@ for turn in range(100_000):
 
 
 @pytest.mark.process
-def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_torn(tmp_path: Path) -> None:
+def test_killed_at_any_moment_nothing_acknowledged_is_lost_or_torn(
+    tmp_path: Path, kills: int
+) -> None:
     killed_while_writing = 0
     state: dict[str, str | None] = {}
-    for turn in range(12):
+    for turn in range(kills):
         child = subprocess.Popen(
             [sys.executable, "-c", WORK, str(tmp_path / "db"), str(turn)],
             stdout=subprocess.PIPE,

@@ -132,14 +132,14 @@ async def test_after_an_outage_the_account_is_what_the_server_saw(tmp_path: Path
 
 @pytest.mark.process
 def test_stopped_at_any_moment_the_account_is_what_the_server_counted(
-    server: FakeServer, tmp_path: Path
+    server: FakeServer, tmp_path: Path, kills: int
 ) -> None:
     server.faults = Faults(latency=0.02, error=0.05)
     config = measured(server, tmp_path / "run")
     path = tmp_path / "config.yaml"
     path.write_text(json.dumps(config.public()))
     command, rng, stops = [*COMMAND, str(path)], random.Random(5), 0
-    for _ in range(10):
+    for _ in range(kills):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         limit = server.requests.total() + rng.randint(3, 14)
         while process.poll() is None and server.requests.total() < limit:
@@ -151,7 +151,7 @@ def test_stopped_at_any_moment_the_account_is_what_the_server_counted(
         stops += 1
         check(RunResult.of(config.folder).summary, server)
         command = [*COMMAND, "--out", str(config.folder), "--resume"]
-    assert stops >= 8
+    assert stops >= kills // 2
     server.faults = Faults()
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
     check(RunResult.of(config.folder).summary, server)
