@@ -244,7 +244,12 @@ async def test_whom_one_hears_of_elsewhere_one_knows() -> None:
         "Other groups:": '{"items": [{"reason": "they trade", "action": 1, "groups": [1]}]}',
         "News from other groups:": '{"deliveries": [{"reason": "trade", "recipients": [1]}]}',
     }
-    _, calls = await lived(groups(1, 1, steps=9), 4, context(model=FakeChat(replies=replies)))
+    scenarios, calls = await lived(
+        groups(1, 1, steps=9), 4, context(model=FakeChat(replies=replies))
+    )
+    (asked,) = (e for slot, e in calls.items() if slot.endswith("r1/group-001/receive#1"))
+    (first,) = (s for s in scenarios if s["id"] == "group-001-r0")
+    assert f"How it stood before: {first['summary']}" in prompt_of(asked)
     before, after = (prompt_of(calls[f"society/r{r}.s0/agent0/act#1"]) for r in (0, 1))
     assert "Agent1 Doe" not in before.split("What you remember")[0]
     assert "- Agent1 Doe: agent1 mends nets" in after.split("What you remember")[0]
