@@ -17,7 +17,7 @@ from matrix_graph.llm.tasks import gather_to_end
 Columns = dict[str, Any]
 _THINKING = re.compile(r"\A\s*+<think>\s*+(.+?)(?<!\s)\s*+</think>\s*(.+)\Z", re.S)
 _PARTED = re.compile(r"^[ \t]*={3,}[ \t]*$", re.M)
-_SATISFIED = re.compile(r"\W*SATISFIED\W*")
+_SATISFIED = re.compile(r"(?<!\W)\W*+SATISFIED\W*+")
 
 
 async def _sft(writer: Writer) -> Columns:

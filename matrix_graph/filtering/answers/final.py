@@ -10,7 +10,7 @@ from matrix_graph.filtering.answers.quantities import lone_number, numbers_in, q
 from matrix_graph.filtering.answers.words import SHORT, SYMBOL
 from matrix_graph.filtering.rows import without_thinking, words_of
 
-_MARKED = re.compile(r"(?:####|\b(?:final answer|answer|result)\b\s*(?:is|:|=)+)\s*(.+)", re.I)
+_MARKED = re.compile(r"(?:####|\b(?:final answer|answer|result)\b\s*+(?:is|:|=)++)\s*+(.+)", re.I)
 _REST = re.compile(
     r",\s+(?=(?:and|so|which|not|because|since|as)\b)|;\s|\.\s|\s(?:because|since)\s", re.I
 )

@@ -74,7 +74,7 @@ script has one.
 _CASELESS = re.compile(
     r"[\u0900-\u0dff\u0e00-\u0eff\u1000-\u109f\u1200-\u137f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]"
 )
-_ITEM = re.compile(r"[ \t]*(?:[-*•+]|\d{1,3}[.)])[ \t]")
+_ITEM = re.compile(r"(?<![ \t])[ \t]*+(?:[-*•+]|\d{1,3}[.)])[ \t]")
 
 
 @dataclass(frozen=True)
