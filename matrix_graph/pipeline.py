@@ -50,6 +50,7 @@ class MatrixState(MatrixInput, total=False):
     no checkpoint.
     """
 
+    closing: bool
     produced: int
     acted: int
     failed: int
@@ -163,7 +164,7 @@ async def _begin(state: MatrixState) -> dict[str, Any]:
     needed(state, "quota", example)
     read_requirements(needed(state, "wanted", example))
     counted = {name: state.get(name, {}) for name in ("taken", "kept", "generated")}
-    return {**counted, "failed": 0, "exhausted": False}
+    return {**counted, "failed": 0, "exhausted": False, "closing": True}
 
 
 async def _batch(state: MatrixState) -> Command[Literal["generator", "finish"]]:

@@ -220,7 +220,7 @@ class Scenario(TypedDict):
     summary: str
     date: NotRequired[str]
     people: NotRequired[dict[str, Person]]
-    lives: NotRequired[dict[str, Life]]
+    lives: NotRequired[dict[str, list[Life]]]
     failures: NotRequired[list[Failure]]
     messages: NotRequired[list[Message]]
     deliveries: NotRequired[list[Delivery]]

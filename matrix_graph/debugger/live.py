@@ -224,6 +224,11 @@ class Live:
             id=name, group=taken.group.id, round=turn["round"], agents=[], actions=[], summary=""
         )
         scenario = self._scenarios.setdefault(name, begun)
+        if life := outcome["life"]:
+            lives = scenario.get("lives", {})
+            mine = [known for known in lives.get(turn["agent"], []) if known != life]
+            scenario = {**scenario, "lives": {**lives, turn["agent"]: [*mine, life]}}
+            self._scenarios[name] = scenario
         failure = None if taken.action else failure_of(outcome, time_of(turn))
         moment = Moment(
             scenario, turn["agent"], time_of(turn), taken.action, failure, turn["observations"]

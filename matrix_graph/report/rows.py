@@ -223,6 +223,9 @@ def _novelty(rows: Sequence[Row]) -> list[float]:
 
 _ROUTING = {
     "act": "actions",
+    "life": "goals and plans",
+    "check": "checks of actions",
+    "again": "actions asked for again",
     "deliver": "who becomes aware",
     "receive": "news from outside",
     "exchange": "news to others",

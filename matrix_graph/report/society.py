@@ -275,8 +275,8 @@ def _agent(record: RunRecord, group: Group, member: Persona) -> Html:
 
 def _lives(record: RunRecord, member: Persona) -> list[Life]:
     """What the agent began to live for after its first plan."""
-    lives = [scenario.get("lives", {}).get(member.id) for scenario in record.scenarios]
-    return [life for life in lives if life]
+    scenarios = record.scenarios
+    return [life for scenario in scenarios for life in scenario.get("lives", {}).get(member.id, [])]
 
 
 def _life(life: Life) -> Html:

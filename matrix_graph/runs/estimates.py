@@ -117,7 +117,9 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
         _mean([p.description for p in profiles]),
         _mean(["\n".join(p.posts) for p in profiles]),
     )
-    groups = -(-config.agents // config.group_size)
+    rounds, rest = divmod(config.agents, len(profiles))
+    sizes = [*[len(profiles)] * rounds, rest]
+    groups = sum(-(-size // config.group_size) for size in sizes)
     size = config.agents / groups
     whole = round(size)
     turns = STEPS * size
@@ -136,10 +138,9 @@ def _society(config: RunConfig, profiles: Sequence[Profile], prompts: Prompts) -
         "acquaintances": _text(30 * (whole - 1)),
         "date": _text(5),
         "memories": action * (RECALLED + LATEST),
+        "observations": "",
     }
-    act = prompts.render(
-        "agent", "act_goal", plan_step=_text(15), observations="", chance="", **person
-    )
+    act = prompts.render("agent", "act_goal", plan_step=_text(15), chance="", **person)
     life = prompts.render("next_life", **person)
     check = prompts.render("plausible", action=action, **person)
     lives = turns * config.scenarios * (1 - REACTIONS_SHARE) / PLAN_STEPS - config.agents

@@ -77,8 +77,8 @@ def inbox_of(moment: Moment) -> list[Message]:
 
 def life_at(persona: Persona, scenarios: Sequence[Scenario], step: int) -> Life:
     """What the agent lived for at a step, as far as it is on record."""
-    lives = [s.get("lives", {}).get(persona.id) for s in scenarios]
-    begun = [life for life in lives if life and life["since"] <= step]
+    lives = [life for s in scenarios for life in s.get("lives", {}).get(persona.id, [])]
+    begun = [life for life in lives if life["since"] <= step]
     return max(begun, key=lambda life: life["since"], default=first_life(persona))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 from typing import Annotated, Literal, Protocol
@@ -97,9 +98,11 @@ def agent_node(persona: Persona, group: Group) -> AgentNode:
                         {"role": "assistant", "content": answer.text},
                         *res.prompts.render("act_again", reason=one_line(doubt)),
                     ]
-                    slot = replace(slot_of(turn), what="again")
-                    answer = await _deed(slot, messages, turn, res)
-                    outcome = outcome_of(turn, answer.text, answer.call, begun)
+                    # Where there is no second answer, the first one stands.
+                    with suppress(CallFailed):
+                        slot = replace(slot_of(turn), what="again")
+                        answer = await _deed(slot, messages, turn, res)
+                        outcome = outcome_of(turn, answer.text, answer.call, begun)
                 outcome["doubt"] = doubt
         except CallFailed as error:
             return Acted(outcomes=[failed(turn, error.reason, error.slot, begun)])
@@ -119,8 +122,7 @@ async def _doubt(action: str, about: dict[str, str], turn: Turn, res: Resources)
     """Why the action could not have happened to this person; nothing where it could, or where that
     cannot be told.
     """
-    memories = listed(turn["memories"]) or _UNKNOWN
-    messages = res.prompts.render("plausible", action=action, memories=memories, **about)
+    messages = res.prompts.render("plausible", action=action, **_mind(turn), **about)
     slot = replace(slot_of(turn), what="check")
     try:
         answer = await res.model.parsed(
@@ -139,7 +141,7 @@ def is_endless(res: Resources) -> bool:
 async def _next_life(persona: Persona, group: Group, turn: Turn, res: Resources) -> Life:
     slot = replace(slot_of(turn), what="life")
     about = _about(persona, group, turn, res)
-    messages = res.prompts.render("next_life", memories=listed(turn["memories"]), **about)
+    messages = res.prompts.render("next_life", **_mind(turn), **about)
     answer = await res.model.parsed(
         slot, messages, LifeReply, max_tokens=500, rank=2 * turn["step"]
     )
@@ -151,16 +153,23 @@ async def _next_life(persona: Persona, group: Group, turn: Turn, res: Resources)
 
 def asked_of(persona: Persona, group: Group, turn: Turn, res: Resources) -> list[ChatMessage]:
     """What an agent is asked in a turn, in words."""
-    heard = listed(remembered(m) for m in turn["observations"])
     return res.prompts.render(
         "agent",
         f"act_{turn['trigger']}",
-        memories=listed(turn["memories"]) or _UNKNOWN,
         plan_step=one_line(turn["plan_step"]) or "nothing in particular; your plan is carried out",
-        observations=heard or "- (nothing)",
         chance=_by_chance(persona, turn, res.context),
+        **_mind(turn),
         **_about(persona, group, turn, res),
     )
+
+
+def _mind(turn: Turn) -> dict[str, str]:
+    """What an agent has in mind, and what it has just become aware of, for prompts."""
+    heard = listed(remembered(m) for m in turn["observations"])
+    return {
+        "memories": listed(turn["memories"]) or _UNKNOWN,
+        "observations": heard or "- (nothing)",
+    }
 
 
 def _about(persona: Persona, group: Group, turn: Turn, res: Resources) -> dict[str, str]:

@@ -212,7 +212,7 @@ class _Nodes:
                     last=last.get(group.id, ""),
                     waiting=waiting.get(group.id, {}),
                     news=news.get(group.id, []),
-                    closing=produced + len(chosen) >= state["quota"],
+                    closing=bool(state.get("closing")) and produced + len(chosen) >= state["quota"],
                 ),
             )
             for group in chosen

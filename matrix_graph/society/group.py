@@ -58,7 +58,7 @@ from matrix_graph.society.state import (
     GroupOutput,
     GroupReport,
     GroupState,
-    News,
+    Sent,
     Turn,
     time_of,
 )
@@ -69,7 +69,7 @@ from matrix_graph.society.turn import (
     query_of,
     turn_node,
 )
-from matrix_graph.society.visit import Visit, described, noted, sent_by, waiting_of
+from matrix_graph.society.visit import Visit, described, noted, waiting_of
 from matrix_graph.society.watch import watching
 from matrix_graph.stage import Stage
 
@@ -173,7 +173,7 @@ class _Nodes:
         resources = await opened(runtime.context)
         records = resources.records(runtime.store)
         modulator = self._modulator(runtime, resources, state)
-        outgoing: list[News] = []
+        outgoing: list[Sent] = []
         if state["actions"]:
             outgoing = await self._close(state, modulator, runtime)
         failures = [*state["failures"], *modulator.failures]
@@ -188,18 +188,18 @@ class _Nodes:
             failed=len(failures),
             progress=state["progress"],
             waiting=waiting_of(state),
-            outgoing=sent_by(state, outgoing, name),
+            outgoing=outgoing,
         )
         return GroupOutput(reports=[report])
 
     async def _close(
         self, state: GroupState, modulator: Modulator, runtime: Runtime[Context]
-    ) -> list[News]:
+    ) -> list[Sent]:
         """Put the scenario on record; returns the news that travels from it."""
         resources = modulator.resources
         memory, records = resources.memory(runtime.store), resources.records(runtime.store)
         summary: str
-        exchanged: tuple[list[News], list[Delivery]]
+        exchanged: tuple[list[Sent], list[Delivery]]
         work: list[Any] = [
             modulator.summarise(state["actions"]),
             self._exchange(modulator, memory, state),
@@ -229,7 +229,15 @@ class _Nodes:
     ) -> Modulator:
         place = Slot(stage="society", who=self._group.id, round=state["round"], step=step)
         router = router_of(runtime.context, resources)
-        return Modulator(self._group, resources, router, place, rank, state.get("scene", ""))
+        lives = {
+            member.id: life_of(member, state["progress"][member.id])
+            for member in self._group.members
+            if member.id in state["progress"]
+        }
+        return Modulator(
+            self._group, resources, router, place, rank, state.get("scene", ""),
+            resources.context.setting, lives,
+        )  # fmt: skip
 
     def _name(self, state: GroupState) -> str:
         return f"{self._group.id}-r{state['round']}"
@@ -355,7 +363,7 @@ class _Nodes:
 
     async def _exchange(
         self, modulator: Modulator, memory: EpisodicMemory, state: GroupState
-    ) -> tuple[list[News], list[Delivery]]:
+    ) -> tuple[list[Sent], list[Delivery]]:
         if isinstance(modulator.router, Nobody) or state["closing"]:
             return [], []
         actions = state["actions"]
@@ -366,7 +374,7 @@ class _Nodes:
         )
         others = [self._all[group] for group in near]
         choices = await modulator.exchange(actions, others)
-        return sent_out(self._group, choices, actions, others)
+        return sent_out(self._name(state), choices, actions, others)
 
     def _scenario(
         self,

@@ -31,7 +31,8 @@ def form_groups(
 ) -> tuple[Group, ...]:
     """Part the personas into K = ⌈N/size⌉ groups of 1 to `largest`.
 
-    Clones are parted by themselves, each time round: two of one origin never share a group.
+    Clones are parted by themselves, each time round, into as many groups more: two of one origin
+    never share a group.
 
     Args:
         vectors: One unit vector per persona, shape (N, dimensions).

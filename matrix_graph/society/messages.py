@@ -10,9 +10,8 @@ from typing import Literal
 from matrix_graph.boundary.quoting import one_line
 from matrix_graph.memory import Memory
 from matrix_graph.schema import Action, Delivery, Group, Message
-from matrix_graph.society.acquaintances import line_about
 from matrix_graph.society.routing import Choice
-from matrix_graph.society.state import News
+from matrix_graph.society.state import News, Sent
 
 OWN, HEARD, TOLD = 0.5, 0.6, 0.8
 """Importance of own actions, of observations, and of a group's scenarios."""
@@ -72,29 +71,18 @@ def received(
 
 
 def sent_out(
-    group: Group, choices: Sequence[Choice], actions: Sequence[Action], others: Sequence[Group]
-) -> tuple[list[News], list[Delivery]]:
-    """What travels to other groups."""
-    ids, names = [g.id for g in others], {m.id: m.name for m in group.members}
-    lines = {m.id: line_about(m.name, m.profile.description) for m in group.members}
-    news: list[News] = []
+    scenario: str, choices: Sequence[Choice], actions: Sequence[Action], others: Sequence[Group]
+) -> tuple[list[Sent], list[Delivery]]:
+    """What travels from a scenario to other groups."""
+    ids = [g.id for g in others]
+    sent: list[Sent] = []
     deliveries: list[Delivery] = []
     for choice in choices:
         action = actions[choice.item]
         for position in choice.recipients:
-            news.append(
-                News(
-                    group=ids[position],
-                    sender=action["agent"],
-                    sender_name=names[action["agent"]],
-                    sender_line=lines[action["agent"]],
-                    action=action["id"],
-                    text=choice.learnt or action["text"],
-                    reason=choice.reason,
-                )
-            )
+            sent.append(Sent(group=ids[position], scenario=scenario, action=choice.item))
         deliveries.append(_delivery("outgoing", action["id"], action["agent"], choice, ids))
-    return news, deliveries
+    return sent, deliveries
 
 
 def memories_of(

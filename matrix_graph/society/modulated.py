@@ -18,7 +18,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableLambda
 from langgraph.graph import END, MessagesState, StateGraph
 from langgraph.types import Command, Send
 
-from matrix_graph.context import Context
+from matrix_graph.context import SETTING, Context
 from matrix_graph.errors import InputError
 from matrix_graph.llm.slot import Slot
 from matrix_graph.resources import opened
@@ -200,7 +200,8 @@ class _Nodes:
         # The first message's id is that of the conversation, too: no other has it.
         place = Slot(stage="modulated", who=self._group.id, part=str(spoken[0].id), step=step)
         router = router_of(self._context, resources)
-        modulator = Modulator(self._group, resources, router, place)
+        setting = "" if self._context.setting == SETTING else self._context.setting
+        modulator = Modulator(self._group, resources, router, place, setting=setting)
         actions = [_action(message, step) for message in spoken]
         _, _, deliveries = sent_within(self._group, await modulator.deliver(actions), actions)
         decided = {delivery["action"] for delivery in deliveries}
@@ -224,7 +225,7 @@ class _Nodes:
     def _view(
         self, agent: str, messages: Sequence[AnyMessage], known: Sequence[Delivery]
     ) -> list[AnyMessage]:
-        reached = {delivery["action"] for delivery in known if agent in delivery["recipients"]}
+        reached = {d["action"]: d.get("learnt", "") for d in known if agent in d["recipients"]}
         own_calls = {
             call["id"]
             for m in messages
@@ -240,9 +241,8 @@ class _Nodes:
             elif message.name not in self._names or message.name == agent:
                 view.append(message)
             elif str(message.id) in reached:
-                view.append(
-                    HumanMessage(message.text, name=message.name, id=f"{message.id}{_TO}{agent}")
-                )
+                text = reached[str(message.id)] or message.text
+                view.append(HumanMessage(text, name=message.name, id=f"{message.id}{_TO}{agent}"))
         return view
 
 

@@ -15,9 +15,10 @@ from pydantic import Field, StringConstraints, create_model
 from matrix_graph.boundary.quoting import numbered, one_line
 from matrix_graph.errors import CallFailed
 from matrix_graph.llm.caller import ChatMessage
+from matrix_graph.llm.prompts import Prompts
 from matrix_graph.llm.slot import Slot
 from matrix_graph.resources import Resources
-from matrix_graph.schema import Action, Failure, Group, Message
+from matrix_graph.schema import Action, Failure, Group, Life, Message
 from matrix_graph.society.routing import Choice, Decision, Item, Question, Router
 from matrix_graph.society.state import LAST, News
 
@@ -38,6 +39,8 @@ class Modulator:
         place: The slot of the visit: its time, with the group as `who`.
         rank: That of the step's calls.
         scene: How the group's scenario before ended, in words.
+        setting: How its people know each other.
+        lives: What its members live for, by id; the goals of their personas where there is none.
         failures: What could not be decided in spite of all attempts.
     """
 
@@ -47,6 +50,8 @@ class Modulator:
     place: Slot
     rank: int = 0
     scene: str = ""
+    setting: str = ""
+    lives: Mapping[str, Life] = field(default_factory=dict)
     failures: list[Failure] = field(default_factory=list)
 
     async def deliver(
@@ -76,8 +81,9 @@ class Modulator:
             return []
         items = [Item(a["id"], self._line(a)) for a in actions]
         question = _Exchange(
-            self.group, self.resources, self._slot("exchange"), items, others, LAST
-        )
+            self.group, self._about(), self.resources.prompts, self._slot("exchange"), items,
+            others, LAST,
+        )  # fmt: skip
         return await self._answered(question)
 
     async def summarise(self, actions: Sequence[Action]) -> str:
@@ -85,9 +91,7 @@ class Modulator:
         messages = self.resources.prompts.render(
             "modulator",
             "summarise",
-            members=members_of(self.group),
-            names=_names_of(self.group),
-            setting=one_line(self.resources.context.setting),
+            **self._about(),
             scenario=numbered(map(self._line, actions)),
         )
         slot = self._slot("summary")
@@ -107,14 +111,29 @@ class Modulator:
         if not items:
             return []
         question = _Delivery(
-            self.group, self.resources, self._slot(what), items, self.rank, self.scene
-        )
+            self.group, self._about(), self.resources.prompts, self._slot(what), items, self.rank,
+            self.scene,
+        )  # fmt: skip
         return await self._answered(question)
 
     async def _answered(self, question: Question) -> list[Choice]:
         routed = await self.router.route(question)
         self.failures += routed.failures
         return routed.choices
+
+    def _about(self) -> dict[str, str]:
+        """The group for prompts: its members with what they live for now, a line each, and the
+        setting.
+        """
+        lines = []
+        for member in self.group.members:
+            goal = self.lives[member.id]["goal"] if member.id in self.lives else member.goal
+            wants = f" Goal: {goal}" if goal else ""
+            lines.append(f"{member.name}: {member.profile.description}{wants}")
+        names = numbered(m.name for m in self.group.members)
+        return {
+            "members": numbered(lines), "names": names, "setting": one_line(self.setting)
+        }  # fmt: skip
 
     def _slot(self, what: str) -> Slot:
         place = self.place
@@ -140,7 +159,8 @@ class _Delivery:
     """Whom in the group each item reaches: what was just done there, or news from outside."""
 
     group: Group
-    resources: Resources
+    about: Mapping[str, str]
+    prompts: Prompts
     slot: Slot
     items: Sequence[Item]
     rank: int
@@ -152,18 +172,16 @@ class _Delivery:
 
     def messages(self, items: Sequence[Item]) -> list[ChatMessage]:
         variable = "news" if self.slot.what == "receive" else "actions"
-        return self.resources.prompts.render(
+        return self.prompts.render(
             "modulator",
             self.slot.what,
-            setting=one_line(self.resources.context.setting),
-            members=members_of(self.group),
-            names=_names_of(self.group),
+            **self.about,
             scene=one_line(self.scene) or "(it begins)",
             **{variable: numbered(item.text for item in items)},
         )
 
     def schema(self, items: int) -> type[Any]:
-        whole = self.slot.what == "receive" or self.resources.prompts.small
+        whole = self.slot.what == "receive" or self.prompts.small
         return _delivery_schema(len(self.group.members), items, not whole)
 
     def max_tokens(self, items: int) -> int:
@@ -181,7 +199,8 @@ class _Exchange:
     """Which of the other groups each of the scenario's actions travels to."""
 
     group: Group
-    resources: Resources
+    about: Mapping[str, str]
+    prompts: Prompts
     slot: Slot
     items: Sequence[Item]
     others: Sequence[Group]
@@ -192,12 +211,10 @@ class _Exchange:
         return [group.id for group in self.others]
 
     def messages(self, items: Sequence[Item]) -> list[ChatMessage]:
-        return self.resources.prompts.render(
+        return self.prompts.render(
             "modulator",
             "exchange",
-            setting=one_line(self.resources.context.setting),
-            members=members_of(self.group),
-            names=_names_of(self.group),
+            **self.about,
             scenario=numbered(item.text for item in items),
             candidates=numbered(group.text for group in self.others),
             candidate_names=numbered(
@@ -206,34 +223,21 @@ class _Exchange:
         )
 
     def schema(self, items: int) -> type[Any]:
-        return _exchange_schema(items, len(self.others), not self.resources.prompts.small)
+        return _exchange_schema(items, len(self.others), not self.prompts.small)
 
     def max_tokens(self, items: int) -> int:
         return 600
 
     def decisions(self, answer: Any) -> Iterator[Decision]:
-        groups: dict[int, list[int]] = {}
-        first: dict[int, Any] = {}
+        told: dict[tuple[int, str], list[int]] = {}
+        reasons: dict[tuple[int, str], str] = {}
         for item in answer.items:
-            groups.setdefault(item.action, []).extend(item.groups)
-            first.setdefault(item.action, item)
-        for action, numbers in groups.items():
-            learnt = getattr(first[action], "learnt", "").strip()
-            reason = first[action].reason
+            what = item.action, getattr(item, "learnt", "").strip()
+            told.setdefault(what, []).extend(item.groups)
+            reasons.setdefault(what, item.reason)
+        for (action, learnt), numbers in told.items():
+            reason = reasons[action, learnt]
             yield Decision(action - 1, _positions(numbers), reason, learnt=learnt)
-
-
-def members_of(group: Group) -> str:
-    """The members as a modulator reads them, numbered, a line each."""
-    lines = []
-    for member in group.members:
-        goal = f" Goal: {member.goal}" if member.goal else ""
-        lines.append(f"{member.name}: {member.profile.description}{goal}")
-    return numbered(lines)
-
-
-def _names_of(group: Group) -> str:
-    return numbered(m.name for m in group.members)
 
 
 @cache

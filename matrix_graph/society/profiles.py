@@ -35,6 +35,7 @@ class _Line(BaseModel):
     name: _Text
     description: _Text
     posts: list[_Text] = []
+    clone_of: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ def _scrubbed(value: Any) -> Any:
 
 
 def _fields(profile: Profile) -> dict[str, Any]:
-    fields = {name: getattr(profile, name) for name in ("id", "name", "description", "posts")}
+    names = ("id", "name", "description", "posts", "clone_of")
+    fields = {name: getattr(profile, name) for name in names}
     return {**profile.extra, **fields}
 
 
@@ -161,7 +163,7 @@ def _clone(profile: Profile, turn: int, rng: random.Random, ids: set[str]) -> Pr
     while name in ids:
         name += "x"
     ids.add(name)
-    return replace(profile, id=name, posts=tuple(posts), clone_of=profile.id)
+    return replace(profile, id=name, posts=tuple(posts), clone_of=profile.clone_of or profile.id)
 
 
 def _read(row: str | dict[str, Any], default_id: str) -> Profile:
@@ -176,12 +178,17 @@ def _read(row: str | dict[str, Any], default_id: str) -> Profile:
         raise ValueError(f"holds what is no JSON ({error})") from error
     line = _Line.model_validate(data)
     return Profile(
-        id=_NOT_IN_IDS.sub("-", scrub(line.id or default_id))[:64],
+        id=_id(line.id or default_id),
         name=one_line(scrub(line.name)),
         description=scrub(line.description),
         posts=tuple(scrub(post) for post in line.posts),
         extra=_scrubbed(line.model_extra or {}),
+        clone_of=_id(line.clone_of),
     )
+
+
+def _id(text: str) -> str:
+    return _NOT_IN_IDS.sub("-", scrub(text))[:64]
 
 
 def _why(error: ValueError) -> str:

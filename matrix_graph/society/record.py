@@ -42,10 +42,11 @@ async def on_record(given: GroupInput, group: str, records: Records) -> Before:
 
 def _news(sent: Sent, scenario: Scenario, group: str) -> News:
     action = scenario["actions"][sent["action"]]
-    text, reason = action["text"], ""
+    text = action["text"]
     for delivery in scenario["deliveries"]:
-        if delivery["scope"] == "outgoing" and delivery["action"] == action["id"]:
-            text, reason = delivery.get("learnt") or text, delivery["reason"]
+        told = delivery["scope"] == "outgoing" and group in delivery["recipients"]
+        if told and delivery["action"] == action["id"]:
+            text = delivery.get("learnt") or text
     sender = scenario["people"][action["agent"]]
     return News(
         group=group,
@@ -54,5 +55,4 @@ def _news(sent: Sent, scenario: Scenario, group: str) -> News:
         sender_line=line_about(sender["name"], sender["description"]),
         action=action["id"],
         text=text,
-        reason=reason,
     )

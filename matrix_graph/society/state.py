@@ -4,7 +4,7 @@ typed.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -99,7 +99,6 @@ class News(TypedDict):
     sender_line: str
     action: str
     text: str
-    reason: str
 
 
 class Sent(TypedDict):
@@ -156,7 +155,7 @@ class GroupState(GroupInput):
 
     step: int
     scene: str
-    lives: dict[str, Life]
+    lives: dict[str, list[Life]]
     inbox: dict[str, list[Message]]
     outcomes: Annotated[list[Outcome], collected]
     actions: list[Action]
@@ -173,9 +172,12 @@ class GroupOutput(TypedDict):
 
 
 class SocietyInput(TypedDict):
-    """`quota`: how many scenarios are wanted."""
+    """`quota`: how many scenarios are wanted. `closing` says that there will not be more: no news
+    leaves a group in the last round, since nobody would hear of it.
+    """
 
     quota: int
+    closing: NotRequired[bool]
 
 
 class SocietyState(SocietyInput):

@@ -5,6 +5,7 @@ somebody's eyes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 
 from langgraph.runtime import Runtime
 
@@ -37,26 +38,40 @@ async def put_in_mind(
     context: Context,
     now: int,
 ) -> None:
-    """Give each turn what its agent did last and what else comes to its mind of the time up to step
-    `now`: nothing twice, and not what it becomes aware of just now.
+    """Give each turn what its agent did last, the latest first, and what else comes to its mind of
+    the time up to step `now`: nothing twice, and not what it becomes aware of just now.
+
+    What one has in mind does not depend on who else takes a turn.
     """
-    heard = [{remembered(m) for m in turn["observations"]} for turn in turns]
-    most = RECALLED + LATEST + max(map(len, heard), default=0)
-    found = await memory.arecall(queries, k=most, now=now)
-    for turn, new, recalled in zip(turns, heard, found, strict=True):
+    for turn, query in zip(turns, queries, strict=True):
         latest = await memory.alatest(turn["agent"], "action", k=LATEST, now=now)
-        in_mind = new | {m.text for m in latest}
-        others = [r for r in recalled if r.memory.text not in in_mind][:RECALLED]
-        shown = [*latest, *(r.memory for r in others)]
-        turn["memories"] = [_dated(m, context) for m in shown]
+        heard = {remembered(m) for m in turn["observations"]}
+        others = await _others(query, heard | {m.text for m in latest}, memory, now)
+        year = date.fromisoformat(turn["date"]).year
+        shown = [*reversed(latest), *(r.memory for r in others)]
+        turn["memories"] = [_dated(m, context, year) for m in shown]
         turn["recalled"] = [_recollection(r) for r in others]
 
 
-def _dated(memory: Memory, context: Context) -> str:
-    """The memory as it comes to mind, with its day; what was before the run has none."""
+async def _others(
+    query: Query, in_mind: set[str], memory: EpisodicMemory, now: int
+) -> list[Recalled]:
+    """The best memories that say something else than what is in mind, and than each other."""
+    k = RECALLED + len(in_mind)
+    while True:
+        (ranked,) = await memory.arecall([query], k=k, now=now)
+        best = {r.memory.text: r for r in reversed(ranked) if r.memory.text not in in_mind}
+        if len(best) >= RECALLED or len(ranked) < k:
+            return sorted(best.values(), key=ranked.index)[:RECALLED]
+        k *= 2
+
+
+def _dated(memory: Memory, context: Context, year: int) -> str:
+    """The memory as it comes to mind in a year, with its day; what was before the run has none."""
     if memory.step < 0:
         return memory.text
-    return f"{brief(day_of(context, memory.step))}: {memory.text}"
+    day = day_of(context, memory.step)
+    return f"{brief(day)}{f' {day.year}' if day.year != year else ''}: {memory.text}"
 
 
 def turn_node(node: AgentNode, persona: Persona, group: Group) -> AgentNode:

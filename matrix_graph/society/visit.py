@@ -8,7 +8,7 @@ from typing import Any
 
 from matrix_graph.memory import Memory
 from matrix_graph.schema import Action, Delivery, Failure, Life, Message, Person, Persona
-from matrix_graph.society.state import GroupState, News, Progress, Sent
+from matrix_graph.society.state import GroupState, Progress
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,21 @@ class Visit:
 
 def noted(state: GroupState, visit: Visit, unrouted: Sequence[Failure]) -> dict[str, Any]:
     """The update of the group's state after a visit of the modulator."""
+    lives = dict(state.get("lives", {}))
+    for agent, life in visit.lives.items():
+        lives[agent] = [*lives.get(agent, []), life]
     return {
         "outcomes": None,
         "step": visit.step,
         "progress": visit.progress,
         "inbox": visit.inbox,
         "scene": visit.scene,
-        "lives": {**state.get("lives", {}), **visit.lives},
+        "lives": lives,
         "actions": [*state.get("actions", []), *visit.actions],
         "messages": [*state.get("messages", []), *visit.messages],
         "deliveries": [*state.get("deliveries", []), *visit.deliveries],
         "failures": [*state.get("failures", []), *visit.failures, *unrouted],
     }
-
-
-def sent_by(state: GroupState, news: Sequence[News], scenario: str) -> list[Sent]:
-    """The news of a scenario, by the places of its actions there."""
-    places = {action["id"]: n for n, action in enumerate(state["actions"])}
-    return [
-        Sent(group=item["group"], scenario=scenario, action=places[item["action"]]) for item in news
-    ]
 
 
 def waiting_of(state: GroupState) -> dict[str, list[int]]:

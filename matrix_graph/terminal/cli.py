@@ -333,10 +333,9 @@ def preview(
     stopped = Stops(command)
     try:
         settings = RunConfig.load(_one(config, config_file), options)
-        small = settings.preview()
+        small, foreseen = settings.preview(), estimated(settings)
         overwrite = (small.folder / "run.json").is_file()
         result = asyncio.run(stoppable(small, False, overwrite, stopped, View(err)))
-        foreseen = estimated(settings)
     except MatrixError as error:
         _fail(error, as_json=False)
     except KeyboardInterrupt:

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.runnables import RunnableLambda
+from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.store.memory import InMemoryStore
 
 from matrix_graph.context import SETTING, Context
 from matrix_graph.llm.journal import Entry
+from matrix_graph.memory import Memory
 from matrix_graph.memory.records import Records
 from matrix_graph.resources import opened
 from matrix_graph.schema import End, Group, Scenario
@@ -22,6 +24,7 @@ from matrix_graph.society.calendar import day_of, spelt
 from matrix_graph.society.graph import create_society
 from matrix_graph.society.progress import REACTIONS, advanced, can_act, fresh_progress, trigger_of
 from matrix_graph.society.state import STEPS, Outcome
+from matrix_graph.society.turn import put_in_mind, query_of
 from matrix_graph.testing import FakeChat
 from tests.helpers import context, groups, persona
 
@@ -33,7 +36,7 @@ async def lived(
     store = InMemoryStore()
     graph = create_society(people, agents=agents).compile(store=store)
     config: Any = {"configurable": {"thread_id": "t"}, "recursion_limit": 10_000}
-    await graph.ainvoke({"quota": quota}, config, context=ctx)
+    await graph.ainvoke({"quota": quota, "closing": True}, config, context=ctx)
     scenarios: Any = await Records(store, "t").aall("scenarios")
     entries = (await opened(ctx)).journal.entries()
     return scenarios, {entry.slot: entry for entry in entries}
@@ -48,7 +51,9 @@ async def test_lives_go_on_for_as_many_scenarios_as_are_asked_for() -> None:
     assert len(scenarios) == 20
     last = [s for s in scenarios if s["round"] == 9]
     assert {a["agent"] for s in last for a in s["actions"]} == {f"agent{n}" for n in range(5)}
-    begun = [(agent, life) for s in scenarios for agent, life in s["lives"].items()]
+    begun = [
+        (name, life) for s in scenarios for name, lives in s["lives"].items() for life in lives
+    ]
     assert {agent for agent, _ in begun} == {f"agent{n}" for n in range(5)}
     for agent, life in begun:
         assert calls[life["call"]].slot.split("/")[-2:] == [agent, "life#1"]
@@ -75,6 +80,8 @@ async def test_a_goal_that_is_reached_is_followed_by_another() -> None:
     scenarios, calls = await lived(people, 2, context(model=reached, communication="none"))
     assert [len(s["actions"]) for s in scenarios] == [3, 3]
     assert sum("/life#" in slot for slot in calls) == 5
+    lives = [life for s in scenarios for life in s["lives"]["agent0"]]
+    assert [life["since"] for life in lives] == [1, 2, 3, 4, 5]
 
 
 async def test_whoever_has_reacted_for_a_while_goes_on_with_the_plan() -> None:
@@ -153,6 +160,38 @@ async def test_what_was_done_last_is_in_mind_and_what_just_came_is_not_recalled(
             reactions += bool(heard)
             assert not any(text in mind for text in heard if text not in own)
     assert reactions
+
+
+async def test_what_one_has_in_mind_does_not_depend_on_who_else_takes_a_turn() -> None:
+    ctx = context()
+    res = await opened(ctx)
+    memory, store = res.memory(InMemoryStore()), ("agent0", "agent1")
+    texts = ["I walk to the pier."] * 6 + [f"I mend net {n}." for n in range(4)]
+    await memory.aremember(
+        [
+            Memory(agent, step, 0, f"I did this: {text}", "action", 0.5)
+            for agent in store
+            for step, text in enumerate(texts)
+        ]
+    )
+
+    def turn(agent: str, heard: int) -> Any:
+        messages = [
+            {"id": str(n), "action": str(n), "sender_name": "Cem", "text": f"walk {n}"}
+            for n in range(heard)
+        ]
+        trigger = "reaction" if heard else "goal"
+        return {
+            "agent": agent, "observations": messages, "trigger": trigger, "date": "2025-01-20",
+            "plan_step": "walk to the pier", "life": {"goal": "x"},
+        }  # fmt: skip
+
+    alone, beside, other = turn("agent0", 0), turn("agent0", 0), turn("agent1", 9)
+    await put_in_mind([alone], [query_of(alone)], memory, ctx, 9)
+    await put_in_mind([beside, other], [*map(query_of, (beside, other))], memory, ctx, 9)
+    assert alone["memories"] == beside["memories"]
+    assert len(set(alone["memories"])) == len(alone["memories"]) == 5, "each text once, and all"
+    assert alone["memories"][0].endswith("I mend net 3."), "the last first"
 
 
 async def test_each_turn_has_its_day_in_the_prompt_and_on_record() -> None:
@@ -239,6 +278,38 @@ async def test_news_holds_what_reaches_the_others_and_no_more() -> None:
     assert {d["learnt"] for d in outgoing} == {"The pump is sold."}
 
 
+async def test_of_one_action_each_group_learns_its_own_part() -> None:
+    items = [
+        {"reason": "near", "action": 1, "groups": [1]},
+        {"reason": "posted", "action": 1, "groups": [2], "learnt": "Only the post."},
+    ]
+    model = FakeChat(replies={"Other groups:": json.dumps({"items": items})})
+    scenarios, calls = await lived(groups(1, 1, 1, steps=9), 6, context(model=model))
+    asked = [prompt_of(e) for slot, e in calls.items() if "/r1/" in slot and "receive" in slot]
+    assert len(asked) == 3
+    texts = {a["text"] for s in scenarios for a in s["actions"]}
+    assert any("Only the post." in prompt for prompt in asked)
+    assert not [p for p in asked if "Only the post." not in p and not any(t in p for t in texts)]
+
+
+async def test_a_society_that_may_go_on_sends_its_news() -> None:
+    store, ctx = InMemoryStore(), context()
+    graph = create_society(groups(2, 2, steps=9)).compile(checkpointer=InMemorySaver(), store=store)
+    config: Any = {"configurable": {"thread_id": "t"}}
+    for quota in (2, 4, 6):
+        await graph.ainvoke({"quota": quota}, config, context=ctx)
+    slots = [entry.slot for entry in (await opened(ctx)).journal.entries()]
+    assert sum("/exchange" in slot for slot in slots) == 6
+
+
+async def test_the_modulator_reads_what_people_live_for_now() -> None:
+    scenarios, calls = await lived(groups(2, steps=3), 4, context())
+    lives = [life for s in scenarios for life in s["lives"].get("agent0", [])]
+    late = prompt_of(calls["society/r3.s2/group-001/deliver#1"])
+    assert f"Goal: {[life for life in lives if life['since'] < 11][-1]['goal']}" in late
+    assert "own a boat called agent0" not in late
+
+
 async def test_whom_one_hears_of_elsewhere_one_knows() -> None:
     replies = {
         "Other groups:": '{"items": [{"reason": "they trade", "action": 1, "groups": [1]}]}',
@@ -308,8 +379,25 @@ async def test_an_action_that_could_not_be_is_asked_for_once_again_with_the_reas
     scenarios, _ = await lived(groups(1, steps=9), 1, ctx)
     assert [a["text"] for a in scenarios[0]["actions"]] == ["I sail out."] * 3
     assert not any("doubt" in a for a in scenarios[0]["actions"])
+    # A second answer that does not come leaves the first.
+    replies["Could this have happened"] = verdict
+    replies["That could not have happened: she has no boat"] = ""
+    ctx = context(model=FakeChat(replies=replies), plausible=True, communication="none")
+    scenarios, _ = await lived(groups(1, steps=9), 1, ctx)
+    assert [a["text"] for a in scenarios[0]["actions"]] == ["I sail out."] * 3
+    assert {a["doubt"] for a in scenarios[0]["actions"]} == {"she has no boat"}
     # A check that fails holds nobody up.
     replies["Could this have happened"] = "who knows"
     ctx = context(model=FakeChat(replies=replies), plausible=True, communication="none")
     scenarios, _ = await lived(groups(1, steps=9), 1, ctx)
     assert [a["text"] for a in scenarios[0]["actions"]] == ["I sail out."] * 3
+
+
+async def test_the_check_reads_what_somebody_has_just_become_aware_of() -> None:
+    way = {"reason": "a post", "recipients": [1], "way": "in a post", "learnt": "40 kg of flour."}
+    nobody = {"reason": "alone", "recipients": []}
+    replies = {"What was just done": json.dumps({"deliveries": [nobody, way]})}
+    ctx = context(model=FakeChat(replies=replies), plausible=True)
+    _, calls = await lived(groups(2, steps=9), 1, ctx)
+    check = prompt_of(calls["society/r0.s1/agent0/check#1"])
+    assert "Agent1 Doe (in a post): 40 kg of flour." in check

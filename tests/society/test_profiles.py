@@ -144,6 +144,14 @@ def test_variations_take_no_id_that_is_there() -> None:
     assert len({profile.id for profile in chosen}) == 40
 
 
+def test_clones_stay_clones_in_a_table() -> None:
+    clones = sample_profiles(load_profiles()[0], 240, 0, clone=True)[120:]
+    again, _ = load_profiles(clones)
+    assert [p.clone_of for p in again] == [p.clone_of for p in clones]
+    twice = sample_profiles(again, 240, 0, clone=True)
+    assert {p.clone_of for p in twice} == {p.clone_of for p in clones}
+
+
 def test_all_of_a_profile_is_scrubbed_and_a_name_is_one_line() -> None:
     told = {"site": "https://x.y", "more": ["a@b.com", {"tel": "+49 151 12345678"}]}
     (profile,), _ = load_profiles([{"name": "Ana\n2. Ben", "description": "x", "extra": told}])
@@ -162,6 +170,7 @@ def test_all_of_a_profile_is_scrubbed_and_a_name_is_one_line() -> None:
         ("...mysite.com", "...[link]"),
         ("a@b.c+d@e.f", "[e-mail][e-mail]"),
         ("a" * 80 + "@b.cd", "[e-mail]"),
+        ("@11@11", "[handle]"),
         ("میخواهم meet at noon", "میخواهم meet at noon"),
     ],
 )
