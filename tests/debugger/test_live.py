@@ -176,7 +176,7 @@ def test_while_it_is_held_nothing_goes_on(server: FakeServer, tmp_path: Path) ->
 
 
 def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
-    store, ctx = InMemoryStore(), context(journal=tmp_path / "journal.sqlite")
+    store, ctx = InMemoryStore(), context(journal=tmp_path / "journal.sqlite", end="goals")
     with live(ctx=ctx, store=store) as debugger:
         debugger.agent(2)
         before = debugger.here
@@ -201,11 +201,8 @@ def test_an_edited_action_is_what_happened(tmp_path: Path) -> None:
     run_sync(aclose(ctx))
     again, model = InMemoryStore(), FakeChat()
     graph = create_society(SOCIETY).compile(store=again)
-    run_sync(
-        graph.ainvoke(
-            {"quota": 4}, CONFIG, context=context(model=model, journal=tmp_path / "journal.sqlite")
-        )
-    )
+    replay = context(model=model, journal=tmp_path / "journal.sqlite", end="goals")
+    run_sync(graph.ainvoke({"quota": 4}, CONFIG, context=replay))
     assert model.calls == 0
     assert run_sync(Records(again, "t").aall("scenarios")) == run_sync(
         Records(store, "t").aall("scenarios")

@@ -261,7 +261,8 @@ async def test_what_the_society_cannot_give_is_a_shortfall_with_the_table(
 
 
 async def test_200_agents_without_an_error_or_a_warning(server: FakeServer, tmp_path: Path) -> None:
-    result = await arun(config(server, tmp_path, agents=200, scenarios=40, rows=60, concurrency=32))
+    sizes: dict[str, Any] = {"agents": 200, "scenarios": 40, "rows": 60, "concurrency": 32}
+    result = await arun(config(server, tmp_path, clone=True, **sizes))
     assert result.complete
     assert result.summary["counts"]["agents"] == 200
     assert result.summary["counts"]["failed"] == {}
