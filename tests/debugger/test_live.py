@@ -220,6 +220,27 @@ def changes(debugger: Debugger) -> Iterator[tuple[AmendmentKind, str]]:
     yield "plan", "2"
 
 
+def test_held_where_a_life_begins_one_sees_it_and_changes_none_of_its_steps() -> None:
+    ctx = context(communication="none")
+    with live(quota=8, ctx=ctx) as debugger:
+        while moment := debugger.agent():
+            life = debugger.life(debugger.person(moment.agent), moment.step)
+            if life["since"] == moment.step:
+                break
+            steps = len(life["plan"])
+        assert moment, "plans of four steps are over in the second scenario"
+        assert life["call"].endswith(f"{moment.agent}/life#1")
+        assert steps == 4
+        with pytest.raises(InputError, match="there are none"):
+            debugger.change("plan", "sail to Split", "1")
+        later = debugger.agent()
+        while later and later.agent != moment.agent:
+            later = debugger.agent()
+        assert later
+        assert debugger.life(debugger.person(later.agent), later.step) == life
+        assert debugger.change("plan", "sail to Split", "2")
+
+
 def changed(debugger: Debugger, kind: AmendmentKind, what: str) -> str:
     """Another text; a memory's is still near to what brought it up, so that it comes up again."""
     before = debugger.of.memories(debugger.here.agent)[what].text if kind == "memory" else ""

@@ -95,6 +95,15 @@ def test_a_preview_is_small_and_stands_beside(server: FakeServer, tmp_path: Path
     assert (summary["counts"]["agents"], summary["counts"]["kept"]) == (5, {"sft": 2})
 
 
+@pytest.mark.process
+def test_a_preview_of_what_cannot_be_costs_nothing(server: FakeServer, tmp_path: Path) -> None:
+    done = cli("preview", *at(server), "--agents", "200", "--out", str(tmp_path / "made"))
+    assert done.returncode == 2
+    assert "--clone" in done.stderr
+    assert not server.requests
+    assert not list(tmp_path.iterdir())
+
+
 def test_the_preview_of_requirements(tmp_path: Path) -> None:
     wanted: list[dict[str, Any]] = [{"kind": "sft", "count": 500}, {"kind": "dpo"}]
     small = RunConfig(requirements=wanted, rows=70, out=tmp_path / "x").preview()
