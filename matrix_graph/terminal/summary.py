@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 from rich.text import Text
@@ -20,24 +21,9 @@ def print_run(result: RunResult, out: TextConsole) -> None:
     summary = result.summary
     counts = summary["counts"]
     table = Table(show_header=False, box=None)
-    for name in ("agents", "groups", "scenarios", "actions", "messages"):
-        table.add_row(name, str(counts[name]))
-    for name, kept in counts["kept"].items():
-        table.add_row(f"{name} rows kept", f"{kept:,} of {counts['wanted'][name]:,}")
-    table.add_row(
-        "from",
-        ", ".join(f"{share:.0%} of the {what}" for what, share in counts["coverage"].items()),
-    )
-    for rule, n in counts["rejected"].items():
-        table.add_row("dropped", f"{n} × {rule}")
-    if counts["turns"] > counts["actions"]:
-        table.add_row("acted", f"{counts['actions']:,} of {counts['turns']:,} turns")
-    if counts["asked_again"]:
-        table.add_row("implausible", f"{counts['asked_again']:,} actions were asked for again")
-    for reason, n in counts["failed"].items():
-        table.add_row("failed", f"{n} × {reason}")
-    if counts["bad_profiles"]:
-        table.add_row("bad profile rows", str(counts["bad_profiles"]))
+    # One that was stopped before anybody lived counts nothing.
+    if counts:
+        _add_counts(table, counts)
     tokens = summary["tokens"]
     table.add_row(
         "used",
@@ -58,6 +44,27 @@ def print_run(result: RunResult, out: TextConsole) -> None:
     table.add_row("in", str(result.out))
     table.add_row("as a page", str(result.out / "report.html"))
     out.print(table)
+
+
+def _add_counts(table: Table, counts: dict[str, Any]) -> None:
+    for name in ("agents", "groups", "scenarios", "actions", "messages"):
+        table.add_row(name, str(counts[name]))
+    for name, kept in counts["kept"].items():
+        table.add_row(f"{name} rows kept", f"{kept:,} of {counts['wanted'][name]:,}")
+    table.add_row(
+        "from",
+        ", ".join(f"{share:.0%} of the {what}" for what, share in counts["coverage"].items()),
+    )
+    for rule, n in counts["rejected"].items():
+        table.add_row("dropped", f"{n} × {rule}")
+    if counts["turns"] > counts["actions"]:
+        table.add_row("acted", f"{counts['actions']:,} of {counts['turns']:,} turns")
+    if counts["asked_again"]:
+        table.add_row("implausible", f"{counts['asked_again']:,} actions were asked for again")
+    for reason, n in counts["failed"].items():
+        table.add_row("failed", f"{n} × {reason}")
+    if counts["bad_profiles"]:
+        table.add_row("bad profile rows", str(counts["bad_profiles"]))
 
 
 def _off(used: int, estimated: int) -> str:

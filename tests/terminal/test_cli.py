@@ -277,6 +277,21 @@ def test_a_signal_stops_cleanly_and_tells_how_to_go_on(
     assert cli("run", "--out", str(out), "--resume").returncode == 0
 
 
+def test_stopped_before_anybody_lived_it_says_so(server: FakeServer, tmp_path: Path) -> None:
+    server.faults = Faults(latency=5.0)
+    out = tmp_path / "made"
+    process = subprocess.Popen(
+        [*CLI, "run", *at(server), "--out", str(out)], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not server.peak and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM, stderr[-800:]
+    assert "Traceback" not in stderr
+
+
 STUCK = """
 import sys, time
 from matrix_graph.runs import runner
