@@ -399,7 +399,3 @@ def _tell_stopped(out: Path) -> None:
         )
     else:
         err.print("Stopped before anything was written.")
-
-
-if __name__ == "__main__":
-    app()

@@ -224,7 +224,7 @@ def test_on_a_screen(folder: Path) -> None:
 @pytest.mark.process
 def test_a_session_of_a_whole_process(folder: Path) -> None:
     lines = ["next", 'edit I burn the letter, "all of it".', "diff", "pair other", "quit"]
-    command = [sys.executable, "-m", "matrix_graph.terminal.cli", "debug", str(folder)]
+    command = [sys.executable, "-m", "matrix_graph", "debug", str(folder)]
     done = subprocess.run(
         command, input="\n".join(lines), capture_output=True, text=True, timeout=200, check=True
     )

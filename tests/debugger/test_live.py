@@ -618,7 +618,7 @@ def test_a_run_left_in_the_middle_is_resumed_without_asking_twice(
     assert sum(server.requests.values()) - asked == len(after - before)
 
 
-COMMAND = [sys.executable, "-m", "matrix_graph.terminal.cli"]
+COMMAND = [sys.executable, "-m", "matrix_graph"]
 
 
 def begun(server: FakeServer, out: Path) -> subprocess.Popen[bytes]:

@@ -34,7 +34,7 @@ from tests.helpers import context
 pytestmark = pytest.mark.slow
 
 PRICES = {"fake": (100, 200), "student": (10, 20), "first": (1000, 2000), "second": (300, 400)}
-COMMAND = [sys.executable, "-m", "matrix_graph.terminal.cli", "run"]
+COMMAND = [sys.executable, "-m", "matrix_graph", "run"]
 
 
 def measured(server: FakeServer, out: Path, **options: Any) -> RunConfig:

@@ -40,7 +40,7 @@ def cli(*arguments: Any, **env: str) -> subprocess.CompletedProcess[str]:
     clean_env = (
         {k: v for k, v in os.environ.items() if k != "OPENAI_API_KEY"} | {"COLUMNS": "200"} | env
     )
-    command = [sys.executable, "-m", "matrix_graph.terminal.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "matrix_graph", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=clean_env, check=False)
 
 

@@ -314,7 +314,7 @@ def test_sigkill_at_any_moment_then_resume_gives_the_same_run(
     slots = 4
     options = ["--agents", "8", "--scenarios", "3", "--rows", "6", "--concurrency", str(slots)]
     where = ["--model", "openai:fake", "--embeddings", "openai:fake", "--base-url", server.url]
-    command = [sys.executable, "-m", "matrix_graph.terminal.cli", "run"]
+    command = [sys.executable, "-m", "matrix_graph", "run"]
     whole = subprocess.run(
         [*command, *options, *where, "--out", str(tmp_path / "whole")],
         capture_output=True,

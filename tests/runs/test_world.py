@@ -32,7 +32,7 @@ def cli(
 ) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
     return subprocess.run(
-        [sys.executable, *python, "-m", "matrix_graph.terminal.cli", *arguments],
+        [sys.executable, *python, "-m", "matrix_graph", *arguments],
         env=clean if env is None else env,
         preexec_fn=before,
         capture_output=True,
@@ -118,7 +118,7 @@ def test_a_run_and_a_look_in_a_bare_world(
 def test_a_pipe_that_is_closed_ends_without_a_trace(server: FakeServer, tmp_path: Path) -> None:
     assert cli("run", *at(server), "--out", str(tmp_path)).returncode == 0
     child = subprocess.Popen(
-        [sys.executable, "-m", "matrix_graph.terminal.cli", "show", str(tmp_path)],
+        [sys.executable, "-m", "matrix_graph", "show", str(tmp_path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

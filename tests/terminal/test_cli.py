@@ -22,7 +22,7 @@ from tests.helpers import sft
 
 pytestmark = pytest.mark.process
 
-CLI = [sys.executable, "-m", "matrix_graph.terminal.cli"]
+CLI = [sys.executable, "-m", "matrix_graph"]
 
 
 def cli(

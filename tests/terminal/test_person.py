@@ -122,7 +122,7 @@ def test_at_a_terminal(server: FakeServer, tmp_path: Path) -> None:
         f"--agents 4 --group-size 2 --scenarios 2 --rows 1 --base-url {server.url} --out {out}"
     )
     fake = ["--model", "openai:fake", "--embeddings", "openai:fake"]
-    command = [sys.executable, "-m", "matrix_graph.terminal.cli", "run"]
+    command = [sys.executable, "-m", "matrix_graph", "run"]
     seen, code = _typed(
         [*command, *fake, *options.split(), "--play", "Sugawara Kimie"],
         "you do: ",
