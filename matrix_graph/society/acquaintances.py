@@ -10,6 +10,7 @@ from matrix_graph.schema import Group, Persona
 _MOST = 5
 """People of other groups whom an agent keeps in mind."""
 _LONGEST = 160
+_ELSEWHERE = "in another group, which reads only what is passed on"
 
 
 def line_about(name: str, description: str) -> str:
@@ -19,9 +20,10 @@ def line_about(name: str, description: str) -> str:
 
 
 def acquaintances(persona: Persona, group: Group, known: Sequence[str]) -> list[str]:
-    """Whom the person knows, a line each: its group first."""
+    """Whom the person knows, a line each: its group first, then those whom it cannot write to."""
     members = [m for m in group.members if m.id != persona.id]
-    return [*(line_about(m.name, m.profile.description) for m in members), *known]
+    nearby = [line_about(m.name, m.profile.description) for m in members]
+    return [*nearby, *(f"{line} ({_ELSEWHERE})" for line in known)]
 
 
 def with_new(known: Sequence[str], lines: Iterable[str]) -> list[str]:

@@ -323,7 +323,8 @@ async def test_whom_one_hears_of_elsewhere_one_knows() -> None:
     assert f"How it stood before: {first['summary']}" in prompt_of(asked)
     before, after = (prompt_of(calls[f"society/r{r}.s0/agent0/act#1"]) for r in (0, 1))
     assert "Agent1 Doe" not in before.split("What you remember")[0]
-    assert "- Agent1 Doe: agent1 mends nets" in after.split("What you remember")[0]
+    known = after.split("What you remember")[0]
+    assert "- Agent1 Doe: agent1 mends nets in a harbour town. (in another group" in known
 
 
 @given(st.lists(st.text(max_size=3), max_size=9), st.lists(st.text(max_size=3), max_size=9))
