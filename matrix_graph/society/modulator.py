@@ -189,9 +189,8 @@ class _Delivery:
 
     def decisions(self, answer: Any) -> Iterator[Decision]:
         for number, choice in enumerate(answer.deliveries):
-            learnt = getattr(choice, "learnt", "").strip()
             recipients = _positions(choice.recipients)
-            yield Decision(number, recipients, choice.reason, choice.way, learnt)
+            yield Decision(number, recipients, choice.reason, choice.way, _learnt(choice))
 
 
 @dataclass
@@ -229,15 +228,26 @@ class _Exchange:
         return 600
 
     def decisions(self, answer: Any) -> Iterator[Decision]:
+        # A group that is named twice for one action learns the less of it.
+        items = sorted(answer.items, key=lambda item: not _learnt(item))
         told: dict[tuple[int, str], list[int]] = {}
         reasons: dict[tuple[int, str], str] = {}
-        for item in answer.items:
-            what = item.action, getattr(item, "learnt", "").strip()
-            told.setdefault(what, []).extend(item.groups)
+        reached: set[tuple[int, int]] = set()
+        for item in items:
+            what = item.action, _learnt(item)
+            new = [number for number in item.groups if (item.action, number) not in reached]
+            reached |= {(item.action, number) for number in new}
+            told.setdefault(what, []).extend(new)
             reasons.setdefault(what, item.reason)
         for (action, learnt), numbers in told.items():
-            reason = reasons[action, learnt]
-            yield Decision(action - 1, _positions(numbers), reason, learnt=learnt)
+            if numbers:
+                reason = reasons[action, learnt]
+                yield Decision(action - 1, _positions(numbers), reason, learnt=learnt)
+
+
+def _learnt(choice: Any) -> str:
+    """What recipients learn, where that is not all; small models are not asked."""
+    return str(getattr(choice, "learnt", "")).strip()
 
 
 @cache

@@ -49,7 +49,6 @@ def _news(sent: Sent, scenario: Scenario, group: str) -> News:
             text = delivery.get("learnt") or text
     sender = scenario["people"][action["agent"]]
     return News(
-        group=group,
         sender=action["agent"],
         sender_name=sender["name"],
         sender_line=line_about(sender["name"], sender["description"]),

@@ -91,9 +91,8 @@ class Outcome(TypedDict):
 
 
 class News(TypedDict):
-    """An action of one group on its way to another."""
+    """An action of one group, as it comes to another."""
 
-    group: str
     sender: str
     sender_name: str
     sender_line: str

@@ -281,15 +281,20 @@ async def test_news_holds_what_reaches_the_others_and_no_more() -> None:
 async def test_of_one_action_each_group_learns_its_own_part() -> None:
     items = [
         {"reason": "near", "action": 1, "groups": [1]},
-        {"reason": "posted", "action": 1, "groups": [2], "learnt": "Only the post."},
+        {"reason": "posted", "action": 1, "groups": [2, 1], "learnt": "Only the post."},
+        {"reason": "posted", "action": 2, "groups": [1, 2]},
     ]
     model = FakeChat(replies={"Other groups:": json.dumps({"items": items})})
     scenarios, calls = await lived(groups(1, 1, 1, steps=9), 6, context(model=model))
     asked = [prompt_of(e) for slot, e in calls.items() if "/r1/" in slot and "receive" in slot]
     assert len(asked) == 3
-    texts = {a["text"] for s in scenarios for a in s["actions"]}
-    assert any("Only the post." in prompt for prompt in asked)
-    assert not [p for p in asked if "Only the post." not in p and not any(t in p for t in texts)]
+    for prompt in asked:
+        news = prompt.split("News from other groups:")[1].split("For each item")[0]
+        # Two groups have two neighbours each, and of each action a group hears once.
+        assert news.count("Only the post.") == 2
+        assert len(news.strip().splitlines()) == 4
+    first = [a["text"] for s in scenarios if s["round"] == 0 for a in s["actions"] if not a["step"]]
+    assert not [p for p in asked for text in first if text in p]
 
 
 async def test_a_society_that_may_go_on_sends_its_news() -> None:
